@@ -1,0 +1,204 @@
+//! Model backends: a backend opens a model as a policy; a policy generates, scores and learns.
+
+use std::path::{Path, PathBuf};
+
+use crate::{CallContext, Result};
+
+/// Which model to open.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelSpec {
+    /// A GGUF file or a Hugging Face directory.
+    pub path: PathBuf,
+    /// Bytes of each token id, from [`Tokenizer::vocabulary`](crate::Tokenizer::vocabulary).
+    pub vocabulary: Vec<Vec<u8>>,
+    /// Ids that end a generation.
+    pub eos: Vec<u32>,
+}
+
+/// Facts about an open model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PolicyInfo {
+    /// Model family, for example `llama` or `qwen2`.
+    pub family: String,
+    /// Device in words, for example `cpu (avx2, 2 threads)`.
+    pub device: String,
+    /// Number of trained parameters; tied matrices count once.
+    pub n_parameters: u64,
+    /// Number of token ids the model scores.
+    pub vocab_size: u32,
+    /// Longest sequence (prompt and response) in tokens.
+    pub context_length: u32,
+}
+
+/// How to sample one request.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Sampling {
+    /// Softmax temperature; 0 is greedy.
+    pub temperature: f32,
+    /// Nucleus mass in (0, 1]; 1 samples from the full distribution.
+    pub top_p: f32,
+    /// Longest response in tokens, end-of-text token included.
+    pub max_new_tokens: u32,
+    /// The response ends as soon as its text contains one of these.
+    pub stop: Vec<String>,
+}
+
+/// One prompt and the samples wanted from it; samples share the prompt's computation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct GenerateRequest {
+    /// Prompt token ids; not empty.
+    pub prompt: Vec<u32>,
+    /// One sample per seed. A sample is a function of (weights, prompt, sampling, its seed) alone.
+    pub seeds: Vec<u64>,
+    /// How to sample.
+    pub sampling: Sampling,
+}
+
+/// Why a response ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FinishReason {
+    /// The model sampled an end-of-text token (it is the last token of the response).
+    Eos,
+    /// A stop string appeared (its tokens are part of the response, not of the text).
+    Stop,
+    /// `max_new_tokens` was reached.
+    Length,
+    /// The model's context was full.
+    Context,
+}
+
+/// One sampled response.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Completion {
+    /// Sampled ids, the end-of-text or stop tokens included.
+    pub tokens: Vec<u32>,
+    /// Natural log-probability of each sampled id under the full softmax at the sampling temperature
+    /// (at temperature 1 for greedy sampling). Same length as `tokens`.
+    pub logprobs: Vec<f32>,
+    /// Why it ended.
+    pub finish: FinishReason,
+    /// The response as text without end-of-text token and stop string; invalid UTF-8 becomes U+FFFD.
+    pub text: String,
+}
+
+/// A sequence whose response is to be scored.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScoreRequest {
+    /// Prompt token ids; not empty.
+    pub prompt: Vec<u32>,
+    /// Response token ids.
+    pub response: Vec<u32>,
+    /// Softmax temperature, more than 0.
+    pub temperature: f32,
+}
+
+/// One trained sequence. The four response vectors have the same length.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainSequence {
+    /// Prompt token ids; not empty. Equal prompts of one update may be computed once.
+    pub prompt: Vec<u32>,
+    /// Response token ids.
+    pub response: Vec<u32>,
+    /// Log-probability of each response token when it was sampled.
+    pub behaviour_logprobs: Vec<f32>,
+    /// Advantage of each response token.
+    pub advantages: Vec<f32>,
+    /// Weight of each response token in the loss. The loss is the weighted *sum* over all tokens of the
+    /// update, so the result does not depend on how a backend splits it into micro-batches.
+    pub weights: Vec<f32>,
+}
+
+/// The per-token policy loss
+/// `-min(r A, clip(r, 1 - clip_low, 1 + clip_high) A)` with `r = exp(logprob - behaviour_logprob)`,
+/// bounded below by `-dual_clip * A` where `A < 0`, minus `entropy_coef` times the token's entropy (PPO, arXiv 1707.06347;
+/// dual clip, arXiv 1912.09729).
+#[derive(Debug, Clone, PartialEq)]
+pub struct LossSpec {
+    /// Lower clip distance, for example 0.2.
+    pub clip_low: f32,
+    /// Upper clip distance, for example 0.2.
+    pub clip_high: f32,
+    /// Dual-clip constant (more than 1), if used.
+    pub dual_clip: Option<f32>,
+    /// Weight of the entropy bonus.
+    pub entropy_coef: f32,
+    /// Temperature at which log-probs are taken; the one used for sampling.
+    pub temperature: f32,
+}
+
+/// One AdamW step (arXiv 1711.05101) with clipping of the global gradient norm.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OptimizerSpec {
+    /// Learning rate of this step.
+    pub learning_rate: f32,
+    /// First-moment decay.
+    pub beta1: f32,
+    /// Second-moment decay.
+    pub beta2: f32,
+    /// Added to the root of the second moment.
+    pub epsilon: f32,
+    /// Decoupled weight decay.
+    pub weight_decay: f32,
+    /// Gradients are scaled down to this global L2 norm; 0 turns clipping off.
+    pub max_grad_norm: f32,
+}
+
+/// A whole update: every sequence, one loss, one optimizer step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct UpdateRequest {
+    /// The sequences; gradients are accumulated over all of them.
+    pub sequences: Vec<TrainSequence>,
+    /// The loss of each token.
+    pub loss: LossSpec,
+    /// The optimizer step that follows.
+    pub optimizer: OptimizerSpec,
+}
+
+/// What an update did. Means are weighted by the token weights unless said otherwise.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct UpdateReport {
+    /// Total loss (policy loss minus entropy bonus).
+    pub loss: f64,
+    /// Mean token entropy in nats (plain mean over trained tokens).
+    pub entropy: f64,
+    /// Global gradient norm before clipping.
+    pub grad_norm: f64,
+    /// Fraction of trained tokens whose ratio was clipped.
+    pub clip_fraction: f64,
+    /// Mean absolute difference between training and behaviour log-probs, in nats.
+    pub logprob_gap_mean: f64,
+    /// Largest such difference.
+    pub logprob_gap_max: f64,
+    /// Tokens that carried a loss.
+    pub n_tokens: u64,
+    /// False when the step was skipped because the gradient was not finite; the weights are unchanged.
+    pub applied: bool,
+}
+
+/// Opens models on one kind of device.
+pub trait Backend: Send + Sync {
+    /// Opens a model with fresh optimizer state.
+    fn open(&self, model: &ModelSpec) -> Result<Box<dyn Policy>>;
+}
+
+/// An open model that generates, scores and learns.
+pub trait Policy: Send {
+    /// Facts about the model.
+    fn info(&self) -> PolicyInfo;
+
+    /// Completions of each request, in request order, one per seed. Progress counts tokens.
+    fn generate(&mut self, requests: &[GenerateRequest], context: &dyn CallContext) -> Result<Vec<Vec<Completion>>>;
+
+    /// Log-probability of each response token, in nats.
+    fn score(&mut self, requests: &[ScoreRequest], context: &dyn CallContext) -> Result<Vec<Vec<f32>>>;
+
+    /// Accumulates gradients over all sequences and takes one optimizer step. Progress counts tokens.
+    fn update(&mut self, request: &UpdateRequest, context: &dyn CallContext) -> Result<UpdateReport>;
+
+    /// Writes the model as a Hugging Face directory (`config.json`, `model.safetensors`) and, when
+    /// `with_optimizer`, the optimizer state beside it, exact to the bit.
+    fn save(&self, directory: &Path, with_optimizer: bool) -> Result<()>;
+
+    /// Replaces weights and optimizer state by those of a directory written by [`Policy::save`].
+    fn load(&mut self, directory: &Path) -> Result<()>;
+}

@@ -1,0 +1,36 @@
+//! What a plugin author uses: ordinary Rust traits, one per engine kind, and the plain values they speak in.
+//!
+//! An engine implements [`Engine`] (its name, options and constructor) and the trait of its kind:
+//! [`Tokenizer`], [`Backend`], [`Executor`], [`Domain`] or [`RlOptimizer`].
+//! Nothing here names a stable-ABI type; `export!` and the adapters translate.
+//!
+//! Every call takes a whole wave, batch or update: nothing crosses the plugin boundary once per token.
+
+mod backend;
+mod context;
+mod domain;
+mod engine;
+mod error;
+mod executor;
+mod optimizer;
+mod tokenizer;
+
+pub use backend::{
+    Backend, Completion, FinishReason, GenerateRequest, LossSpec, ModelSpec, OptimizerSpec, Policy, PolicyInfo,
+    Sampling, ScoreRequest, TrainSequence, UpdateReport, UpdateRequest,
+};
+pub use context::{CallContext, Quiet};
+pub use domain::{
+    Answer, Domain, Grade, Message, Prompt, PromptBody, Proposal, ProposeRequest, ReferenceRule, Task, TaskKind,
+    Validation,
+};
+pub use engine::{Engine, EngineInfo, EngineKind, Services};
+pub use error::{ErrorCode, PluginError, Result};
+pub use executor::{Executor, Job, JobReport, Limits, LimitKind, Outcome, Protection, Purpose};
+pub use optimizer::{GroupStats, RlOptimizer, Role, RolloutSummary, StepPlan};
+pub use tokenizer::{ControlTokens, Tokenizer, TokenizerInfo};
+
+// Authors need these two to declare options; re-exported so that a plugin depends on this crate alone.
+pub use schemars;
+pub use serde;
+pub use serde_json;

@@ -1,0 +1,3 @@
+//! The `azr` binary.
+
+fn main() {}

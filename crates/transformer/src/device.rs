@@ -1,0 +1,334 @@
+//! What the transformer asks of a device.
+//!
+//! Everything is float32 at this boundary. Activations are *rows*: a [`Device::Buffer`] holding a row-major
+//! `[rows, width]` array; weights are [`Device::Matrix`] values of shape `[n_out, n_in]` in a layout of the
+//! device's own, converted only by [`Device::matrix_write`] and [`Device::matrix_read`].
+//!
+//! Determinism contract, tested by [`crate::conformance`]: the result of an operation on a row depends on that
+//! row and on the order of the keys or rows it reduces over, never on how many other rows there are, nor on
+//! the number of threads. Every gradient output *accumulates* unless its documentation says otherwise.
+
+use azr_plugin::LossSpec;
+
+/// A failure of a device: almost always that memory ran out.
+#[derive(Debug, Clone, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeviceError {
+    /// An allocation failed.
+    #[error("out of memory: {requested_bytes} bytes for {purpose}")]
+    OutOfMemory {
+        /// Bytes that were asked for.
+        requested_bytes: u64,
+        /// What they were for.
+        purpose: &'static str,
+    },
+    /// The device failed; the text says how.
+    #[error("device failure: {0}")]
+    Failed(String),
+}
+
+/// Result of a device call.
+pub type DeviceResult<T> = Result<T, DeviceError>;
+
+/// Head counts and width of an attention layer; `n_heads` is a multiple of `n_kv_heads`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AttentionShape {
+    /// Query heads.
+    pub n_heads: usize,
+    /// Key and value heads.
+    pub n_kv_heads: usize,
+    /// Width of a head; even.
+    pub head_dim: usize,
+}
+
+/// A run of consecutive rows of the key and value buffers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct KeySpan {
+    /// First row.
+    pub start: usize,
+    /// Number of rows; 0 for no span.
+    pub len: usize,
+}
+
+/// The queries of one sequence and the keys they see: a shared prefix, wholly visible, then the sequence's own
+/// keys, causally. Query `i` of `n_queries` sees `own.len - n_queries + i + 1` own keys. Prompt and samples, in
+/// generation and in training, are this one shape; sequences of one call may share a prefix.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct AttentionSequence {
+    /// First query row.
+    pub query_start: usize,
+    /// Number of query rows.
+    pub n_queries: usize,
+    /// Keys that every query sees; may be empty.
+    pub prefix: KeySpan,
+    /// Own keys, at least `n_queries` of them.
+    pub own: KeySpan,
+}
+
+/// How to sample one row.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct SampleSpec {
+    /// Softmax temperature; 0 is greedy (lowest id among equals).
+    pub temperature: f32,
+    /// Nucleus mass in (0, 1].
+    pub top_p: f32,
+    /// Uniform number in [0, 1): inverse transform over ids in ascending order.
+    pub uniform: f32,
+}
+
+/// Targets and loss terms of the rows handed to [`Device::head_loss`]; all of one length.
+#[derive(Debug, Clone, Copy)]
+pub struct TokenTargets<'a> {
+    /// Token id that each row predicts.
+    pub targets: &'a [u32],
+    /// Log-prob of that token when it was sampled.
+    pub behaviour_logprobs: &'a [f32],
+    /// Advantages.
+    pub advantages: &'a [f32],
+    /// Loss weights.
+    pub weights: &'a [f32],
+}
+
+/// Per-token results of the head.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct TokenScores {
+    /// Log-prob of each target at the loss temperature, nats.
+    pub logprobs: Vec<f32>,
+    /// Entropy of each row's distribution at the loss temperature, nats.
+    pub entropies: Vec<f32>,
+}
+
+/// Hyper-parameters of one AdamW step, with what the caller worked out about it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct AdamStep {
+    /// Learning rate.
+    pub learning_rate: f32,
+    /// First-moment decay.
+    pub beta1: f32,
+    /// Second-moment decay.
+    pub beta2: f32,
+    /// Added to the root of the corrected second moment.
+    pub epsilon: f32,
+    /// Decoupled weight decay; 0 for gains and biases.
+    pub weight_decay: f32,
+    /// Gradients are multiplied by this first (clipping).
+    pub grad_scale: f32,
+    /// 1-based number of this step, for bias correction.
+    pub t: u64,
+}
+
+/// A device that can run and train the transformer.
+pub trait Device: Send + Sync + 'static {
+    /// One-dimensional float32 storage.
+    type Buffer: Send + Sync;
+    /// A `[n_out, n_in]` weight, gradient or moment matrix.
+    type Matrix: Send + Sync;
+
+    /// The device in words, for example `cpu (avx2, 2 threads)`.
+    fn describe(&self) -> String;
+
+    // ---- storage -------------------------------------------------------------------------------------------
+
+    /// A zeroed buffer of `len` numbers.
+    fn zeros(&self, len: usize) -> DeviceResult<Self::Buffer>;
+    /// Number of float32 values in `buffer`.
+    fn len(&self, buffer: &Self::Buffer) -> usize;
+    /// Copies `values` to `buffer[offset..]`.
+    fn write(&self, buffer: &mut Self::Buffer, offset: usize, values: &[f32]) -> DeviceResult<()>;
+    /// Copies `buffer[offset..]` to `out`.
+    fn read(&self, buffer: &Self::Buffer, offset: usize, out: &mut [f32]) -> DeviceResult<()>;
+    /// Sets every value to 0.
+    fn clear(&self, buffer: &mut Self::Buffer) -> DeviceResult<()>;
+    /// A zeroed matrix. Any `n_out`, `n_in` of at least 1.
+    fn matrix_zeros(&self, n_out: usize, n_in: usize) -> DeviceResult<Self::Matrix>;
+    /// `(n_out, n_in)` of `matrix`.
+    fn matrix_shape(&self, matrix: &Self::Matrix) -> (usize, usize);
+    /// Fills `matrix` from row-major `values`.
+    fn matrix_write(&self, matrix: &mut Self::Matrix, values: &[f32]) -> DeviceResult<()>;
+    /// Copies `matrix` to row-major `out`.
+    fn matrix_read(&self, matrix: &Self::Matrix, out: &mut [f32]) -> DeviceResult<()>;
+    /// Sets every value to 0.
+    fn matrix_clear(&self, matrix: &mut Self::Matrix) -> DeviceResult<()>;
+
+    // ---- rows ----------------------------------------------------------------------------------------------
+
+    /// `out[i] = src[rows[i]]`, rows of `width`.
+    fn gather_rows(&self, src: &Self::Buffer, rows: &[u32], width: usize, out: &mut Self::Buffer) -> DeviceResult<()>;
+    /// `out[rows[i]] = src[i]` (overwrites; `rows` distinct).
+    fn scatter_rows(&self, src: &Self::Buffer, rows: &[u32], width: usize, out: &mut Self::Buffer) -> DeviceResult<()>;
+    /// `y[..len] += x[..len]`.
+    fn add(&self, x: &Self::Buffer, y: &mut Self::Buffer, len: usize) -> DeviceResult<()>;
+
+    // ---- layers --------------------------------------------------------------------------------------------
+
+    /// `out[i] = table[tokens[i]]`, `table` is `[vocab, width]`.
+    fn embed(&self, table: &Self::Matrix, tokens: &[u32], out: &mut Self::Buffer) -> DeviceResult<()>;
+    /// `d_table[tokens[i]] += d_out[i]`, in order of `i`.
+    fn embed_backward(&self, d_out: &Self::Buffer, tokens: &[u32], d_table: &mut Self::Matrix) -> DeviceResult<()>;
+
+    /// `y = x Wᵀ + bias` for the first `rows` rows (overwrites `y`).
+    fn linear(
+        &self,
+        x: &Self::Buffer,
+        rows: usize,
+        weight: &Self::Matrix,
+        bias: Option<&Self::Buffer>,
+        y: &mut Self::Buffer,
+    ) -> DeviceResult<()>;
+    /// `dx += dy W` (or `dx = dy W` when not `accumulate`).
+    fn linear_backward_input(
+        &self,
+        dy: &Self::Buffer,
+        rows: usize,
+        weight: &Self::Matrix,
+        dx: &mut Self::Buffer,
+        accumulate: bool,
+    ) -> DeviceResult<()>;
+    /// `dW += dyᵀ x`.
+    fn linear_backward_weight(
+        &self,
+        dy: &Self::Buffer,
+        x: &Self::Buffer,
+        rows: usize,
+        d_weight: &mut Self::Matrix,
+    ) -> DeviceResult<()>;
+    /// `db += column sums of dy`, width = length of `db`.
+    fn bias_backward(&self, dy: &Self::Buffer, rows: usize, d_bias: &mut Self::Buffer) -> DeviceResult<()>;
+
+    /// RMSNorm (arXiv 1910.07467): `y = x * inv_rms * gain`, `inv_rms = 1 / sqrt(mean(x²) + epsilon)` kept per row.
+    fn rms_norm(
+        &self,
+        x: &Self::Buffer,
+        rows: usize,
+        gain: &Self::Buffer,
+        epsilon: f32,
+        y: &mut Self::Buffer,
+        inv_rms: &mut Self::Buffer,
+    ) -> DeviceResult<()>;
+    /// Gradients of [`Device::rms_norm`]; both outputs accumulate.
+    #[expect(clippy::too_many_arguments, reason = "a backward pass takes what its forward pass took and kept")]
+    fn rms_norm_backward(
+        &self,
+        x: &Self::Buffer,
+        rows: usize,
+        gain: &Self::Buffer,
+        inv_rms: &Self::Buffer,
+        dy: &Self::Buffer,
+        dx: &mut Self::Buffer,
+        d_gain: &mut Self::Buffer,
+    ) -> DeviceResult<()>;
+
+    /// Rotary embedding (arXiv 2104.09864) in place over pairs `(i, i + head_dim / 2)`, the Hugging Face layout:
+    /// row `r` is rotated by `positions[r] * theta^(-2i / head_dim)`; backwards when `inverse` (its gradient).
+    /// Angles are computed in float64.
+    fn rope(
+        &self,
+        x: &mut Self::Buffer,
+        n_heads: usize,
+        head_dim: usize,
+        positions: &[u32],
+        theta: f64,
+        inverse: bool,
+    ) -> DeviceResult<()>;
+
+    /// Causal softmax attention with grouped queries, scaled by `1 / sqrt(head_dim)`.
+    /// `q` and `out` are `[rows, n_heads * head_dim]`, `k` and `v` `[rows, n_kv_heads * head_dim]`;
+    /// `lse[row * n_heads + head]` receives the log-sum-exp of the scaled scores.
+    #[expect(clippy::too_many_arguments, reason = "these are attention's operands")]
+    fn attention(
+        &self,
+        shape: AttentionShape,
+        sequences: &[AttentionSequence],
+        q: &Self::Buffer,
+        k: &Self::Buffer,
+        v: &Self::Buffer,
+        out: &mut Self::Buffer,
+        lse: &mut Self::Buffer,
+    ) -> DeviceResult<()>;
+    /// Gradients of [`Device::attention`]: overwrites the rows of `dq`, accumulates into `dk` and `dv`
+    /// in the order of `sequences` (a shared prefix receives the sum over its sequences).
+    #[expect(clippy::too_many_arguments, reason = "a backward pass takes what its forward pass took and kept")]
+    fn attention_backward(
+        &self,
+        shape: AttentionShape,
+        sequences: &[AttentionSequence],
+        q: &Self::Buffer,
+        k: &Self::Buffer,
+        v: &Self::Buffer,
+        out: &Self::Buffer,
+        lse: &Self::Buffer,
+        d_out: &Self::Buffer,
+        dq: &mut Self::Buffer,
+        dk: &mut Self::Buffer,
+        dv: &mut Self::Buffer,
+    ) -> DeviceResult<()>;
+
+    /// SwiGLU (arXiv 2002.05202): `out = silu(gate) * up` over the first `len` values.
+    fn swiglu(&self, gate: &Self::Buffer, up: &Self::Buffer, len: usize, out: &mut Self::Buffer) -> DeviceResult<()>;
+    /// Gradients of [`Device::swiglu`]; overwrites `d_gate` and `d_up`.
+    fn swiglu_backward(
+        &self,
+        gate: &Self::Buffer,
+        up: &Self::Buffer,
+        d_out: &Self::Buffer,
+        len: usize,
+        d_gate: &mut Self::Buffer,
+        d_up: &mut Self::Buffer,
+    ) -> DeviceResult<()>;
+
+    // ---- head ----------------------------------------------------------------------------------------------
+    // Logits never exist for more rows than a chunk of the device's choosing.
+
+    /// Logits of the first `rows` rows, row-major `[rows, vocab]`. For tests and inspection.
+    fn head_logits(&self, x: &Self::Buffer, rows: usize, weight: &Self::Matrix, out: &mut [f32]) -> DeviceResult<()>;
+    /// Samples a token for each of `specs.len()` rows; returns ids and their log-probs (see `Completion::logprobs`).
+    fn head_sample(
+        &self,
+        x: &Self::Buffer,
+        weight: &Self::Matrix,
+        specs: &[SampleSpec],
+    ) -> DeviceResult<(Vec<u32>, Vec<f32>)>;
+    /// Log-prob of each row's target and the row's entropy, at `temperature`.
+    fn head_scores(
+        &self,
+        x: &Self::Buffer,
+        weight: &Self::Matrix,
+        targets: &[u32],
+        temperature: f32,
+    ) -> DeviceResult<TokenScores>;
+    /// The policy loss of each row and its gradients: overwrites the first rows of `dx`, accumulates into `d_weight`.
+    fn head_loss(
+        &self,
+        x: &Self::Buffer,
+        weight: &Self::Matrix,
+        tokens: TokenTargets<'_>,
+        loss: &LossSpec,
+        dx: &mut Self::Buffer,
+        d_weight: &mut Self::Matrix,
+    ) -> DeviceResult<TokenScores>;
+
+    // ---- optimizer -----------------------------------------------------------------------------------------
+
+    /// Sum of squares in float64, in an order that does not depend on the number of threads.
+    fn sum_squares(&self, buffer: &Self::Buffer) -> DeviceResult<f64>;
+    /// Sum of squares of a matrix.
+    fn matrix_sum_squares(&self, matrix: &Self::Matrix) -> DeviceResult<f64>;
+    /// One AdamW step on a vector of parameters: gradient `g`, moments `m` and `v`.
+    fn adamw(
+        &self,
+        p: &mut Self::Buffer,
+        g: &Self::Buffer,
+        m: &mut Self::Buffer,
+        v: &mut Self::Buffer,
+        step: AdamStep,
+    ) -> DeviceResult<()>;
+    /// One AdamW step on a matrix of parameters.
+    fn matrix_adamw(
+        &self,
+        p: &mut Self::Matrix,
+        g: &Self::Matrix,
+        m: &mut Self::Matrix,
+        v: &mut Self::Matrix,
+        step: AdamStep,
+    ) -> DeviceResult<()>;
+}

@@ -153,18 +153,40 @@ pub trait Device: Send + Sync + 'static {
     // ---- rows ----------------------------------------------------------------------------------------------
 
     /// `out[i] = src[rows[i]]`, rows of `width`.
-    fn gather_rows(&self, src: &Self::Buffer, rows: &[u32], width: usize, out: &mut Self::Buffer) -> DeviceResult<()>;
+    fn gather_rows(
+        &self,
+        src: &Self::Buffer,
+        rows: &[u32],
+        width: usize,
+        out: &mut Self::Buffer,
+    ) -> DeviceResult<()>;
     /// `out[rows[i]] = src[i]` (overwrites; `rows` distinct).
-    fn scatter_rows(&self, src: &Self::Buffer, rows: &[u32], width: usize, out: &mut Self::Buffer) -> DeviceResult<()>;
+    fn scatter_rows(
+        &self,
+        src: &Self::Buffer,
+        rows: &[u32],
+        width: usize,
+        out: &mut Self::Buffer,
+    ) -> DeviceResult<()>;
     /// `y[..len] += x[..len]`.
     fn add(&self, x: &Self::Buffer, y: &mut Self::Buffer, len: usize) -> DeviceResult<()>;
 
     // ---- layers --------------------------------------------------------------------------------------------
 
     /// `out[i] = table[tokens[i]]`, `table` is `[vocab, width]`.
-    fn embed(&self, table: &Self::Matrix, tokens: &[u32], out: &mut Self::Buffer) -> DeviceResult<()>;
+    fn embed(
+        &self,
+        table: &Self::Matrix,
+        tokens: &[u32],
+        out: &mut Self::Buffer,
+    ) -> DeviceResult<()>;
     /// `d_table[tokens[i]] += d_out[i]`, in order of `i`.
-    fn embed_backward(&self, d_out: &Self::Buffer, tokens: &[u32], d_table: &mut Self::Matrix) -> DeviceResult<()>;
+    fn embed_backward(
+        &self,
+        d_out: &Self::Buffer,
+        tokens: &[u32],
+        d_table: &mut Self::Matrix,
+    ) -> DeviceResult<()>;
 
     /// `y = x Wᵀ + bias` for the first `rows` rows (overwrites `y`).
     fn linear(
@@ -193,7 +215,12 @@ pub trait Device: Send + Sync + 'static {
         d_weight: &mut Self::Matrix,
     ) -> DeviceResult<()>;
     /// `db += column sums of dy`, width = length of `db`.
-    fn bias_backward(&self, dy: &Self::Buffer, rows: usize, d_bias: &mut Self::Buffer) -> DeviceResult<()>;
+    fn bias_backward(
+        &self,
+        dy: &Self::Buffer,
+        rows: usize,
+        d_bias: &mut Self::Buffer,
+    ) -> DeviceResult<()>;
 
     /// RMSNorm (arXiv 1910.07467): `y = x * inv_rms * gain`, `inv_rms = 1 / sqrt(mean(x²) + epsilon)` kept per row.
     fn rms_norm(
@@ -206,7 +233,10 @@ pub trait Device: Send + Sync + 'static {
         inv_rms: &mut Self::Buffer,
     ) -> DeviceResult<()>;
     /// Gradients of [`Device::rms_norm`]; both outputs accumulate.
-    #[expect(clippy::too_many_arguments, reason = "a backward pass takes what its forward pass took and kept")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a backward pass takes what its forward pass took and kept"
+    )]
     fn rms_norm_backward(
         &self,
         x: &Self::Buffer,
@@ -247,7 +277,10 @@ pub trait Device: Send + Sync + 'static {
     ) -> DeviceResult<()>;
     /// Gradients of [`Device::attention`]: overwrites the rows of `dq`, accumulates into `dk` and `dv`
     /// in the order of `sequences` (a shared prefix receives the sum over its sequences).
-    #[expect(clippy::too_many_arguments, reason = "a backward pass takes what its forward pass took and kept")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a backward pass takes what its forward pass took and kept"
+    )]
     fn attention_backward(
         &self,
         shape: AttentionShape,
@@ -264,7 +297,13 @@ pub trait Device: Send + Sync + 'static {
     ) -> DeviceResult<()>;
 
     /// SwiGLU (arXiv 2002.05202): `out = silu(gate) * up` over the first `len` values.
-    fn swiglu(&self, gate: &Self::Buffer, up: &Self::Buffer, len: usize, out: &mut Self::Buffer) -> DeviceResult<()>;
+    fn swiglu(
+        &self,
+        gate: &Self::Buffer,
+        up: &Self::Buffer,
+        len: usize,
+        out: &mut Self::Buffer,
+    ) -> DeviceResult<()>;
     /// Gradients of [`Device::swiglu`]; overwrites `d_gate` and `d_up`.
     fn swiglu_backward(
         &self,
@@ -280,7 +319,13 @@ pub trait Device: Send + Sync + 'static {
     // Logits never exist for more rows than a chunk of the device's choosing.
 
     /// Logits of the first `rows` rows, row-major `[rows, vocab]`. For tests and inspection.
-    fn head_logits(&self, x: &Self::Buffer, rows: usize, weight: &Self::Matrix, out: &mut [f32]) -> DeviceResult<()>;
+    fn head_logits(
+        &self,
+        x: &Self::Buffer,
+        rows: usize,
+        weight: &Self::Matrix,
+        out: &mut [f32],
+    ) -> DeviceResult<()>;
     /// Samples a token for each of `specs.len()` rows; returns ids and their log-probs (see `Completion::logprobs`).
     fn head_sample(
         &self,

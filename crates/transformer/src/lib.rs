@@ -2,8 +2,9 @@
 //! sampling, as one definition over a [`Device`].
 
 pub mod device;
+pub mod reference;
 
 pub use device::{
-    AdamStep, AttentionSequence, AttentionShape, Device, DeviceError, DeviceResult, KeySpan, SampleSpec, TokenScores,
-    TokenTargets,
+    AdamStep, AttentionSequence, AttentionShape, Device, DeviceError, DeviceResult, KeySpan,
+    SampleSpec, TokenScores, TokenTargets,
 };

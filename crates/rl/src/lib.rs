@@ -3,6 +3,16 @@
 //!
 //! Everything here is a pure function of its arguments; backends call [`token_loss`], RL optimizers the rest.
 
+mod adamw;
+mod advantage;
+mod error;
 mod loss;
+mod schedule;
+mod weight;
 
+pub use adamw::{AdamwState, adamw_reference};
+pub use advantage::{Baseline, Estimator, Rollout, advantages, baseline};
+pub use error::RlError;
 pub use loss::{TokenLoss, token_loss};
+pub use schedule::{Schedule, learning_rate_factor};
+pub use weight::{Aggregation, token_weights};

@@ -1,3 +1,87 @@
-//! `cargo xtask …`.
+//! `cargo xtask …`: the front door for users and the automation for developers.
+//!
+//! User commands (`train`, `model`, `plugins`, …) build the `azr` binary in release mode and hand everything over to it.
+//! Developer commands (`test`, `ci`) run cargo. This crate stays free of heavy dependencies: it compiles before anything.
 
-fn main() {}
+mod developer;
+
+use std::env;
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, Result, bail};
+
+const HELP: &str = "\
+usage: cargo xtask <command> [arguments]
+
+for users (each builds `azr` in release mode and runs it; add --help for its own help):
+  train      train a model by self-play; without arguments: SmolLM2-135M, small settings
+  model      pull and inspect models
+  plugins    list engines
+  doctor     this machine, and what protects it from the programs a model writes
+
+for developers:
+  test       every test: nextest where it is installed, else cargo test, and the doc tests
+  ci         what has to pass before a change lands: model, tests, format, lints
+";
+
+fn main() -> ExitCode {
+    let mut arguments = env::args().skip(1);
+    let command = arguments.next().unwrap_or_default();
+    let rest: Vec<String> = arguments.collect();
+    let result = match command.as_str() {
+        "train" | "model" | "plugins" | "doctor" => become_azr(&command, &rest),
+        "test" => developer::test(&rest).map(|()| 0),
+        "ci" => developer::ci().map(|()| 0),
+        "" | "help" | "--help" | "-h" => {
+            say(HELP);
+            Ok(0)
+        }
+        unknown => {
+            say(&format!("error: unknown command `{unknown}`\n\n{HELP}"));
+            Ok(2)
+        }
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            say(&format!("error: {error:#}\n"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Builds `azr` and becomes it, so that Ctrl-C and the exit code are `azr`'s own.
+fn become_azr(command: &str, arguments: &[String]) -> Result<u8> {
+    let error = azr(command, arguments)?.exec();
+    Err(error).context("cannot start `azr`")
+}
+
+/// Builds `azr` in release mode; the command that runs it.
+fn azr(command: &str, arguments: &[String]) -> Result<Command> {
+    cargo(&["build", "--release", "--package", "azr"])?;
+    let mut azr = Command::new(target_directory().join("release/azr"));
+    azr.arg(command).args(arguments);
+    Ok(azr)
+}
+
+/// Runs cargo with `arguments` and fails when it does.
+fn cargo(arguments: &[&str]) -> Result<()> {
+    let program = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(program).args(arguments).status().context("cannot start cargo")?;
+    if !status.success() {
+        bail!("`cargo {}` failed", arguments.join(" "));
+    }
+    Ok(())
+}
+
+fn target_directory() -> PathBuf {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..");
+    env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from)
+}
+
+#[expect(clippy::print_stderr, reason = "a command line tool talks to its user on stderr")]
+fn say(text: &str) {
+    eprint!("{text}");
+}

@@ -1,3 +1,52 @@
-//! The `azr` binary.
+//! The `azr` binary: commands over the crates that do the work.
+//!
+//! Data goes to stdout, everything else to stderr. Nothing here holds logic that a test of a crate could not reach.
 
-fn main() {}
+mod args;
+mod console;
+mod doctor;
+mod engines;
+mod interrupt;
+mod models;
+mod plugins;
+mod print;
+mod train;
+
+use std::process::ExitCode;
+
+use args::{Cli, Command};
+use clap::Parser;
+
+/// How a command ended when it did not fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    Done,
+    /// Ctrl-C, after a clean checkpoint.
+    Interrupted,
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Command::Train(train) => train::run(&train, cli.plugins),
+        Command::Model(model) => models::run(&model, cli.format).map(|()| Ending::Done),
+        Command::Plugins(command) => plugins::run(&command, &cli.plugins, cli.format).map(|()| Ending::Done),
+        Command::Doctor => doctor::run(&cli.plugins, cli.format).map(|()| Ending::Done),
+    };
+    match result {
+        Ok(Ending::Done) => ExitCode::SUCCESS,
+        Ok(Ending::Interrupted) => ExitCode::from(3),
+        Err(error) => {
+            print::error(&error);
+            ExitCode::from(if is_usage_error(&error) { 2 } else { 1 })
+        }
+    }
+}
+
+/// Whether what the user wrote is wrong, rather than that something failed.
+fn is_usage_error(error: &anyhow::Error) -> bool {
+    error.chain().any(|cause| {
+        matches!(cause.downcast_ref(), Some(azr_run::RunError::Config { .. }))
+            || cause.downcast_ref().is_some_and(azr_host::HostError::is_usage)
+    })
+}

@@ -1,1 +1,19 @@
-//! To be written.
+//! A run on disk: its merged configuration, metrics, rollouts, buffers, checkpoints and resume.
+//!
+//! This crate is the only one that writes into a run folder. A file is either replaced as a whole (written under a
+//! temporary name, flushed, renamed) or is a JSON-lines log to which a step appends its lines in one write;
+//! a log's torn last line is dropped when the run is opened again. So a run can be killed at any moment.
+
+mod config;
+mod dir;
+mod error;
+mod files;
+mod log;
+mod tensorboard;
+
+pub use config::{EngineChoice, Profile, RunConfig};
+pub use dir::{CheckpointState, RunDir};
+pub use error::{Result, RunError};
+pub use files::{disk_hint, write_atomically};
+pub use log::MetricsLine;
+pub use tensorboard::EventWriter;

@@ -1,0 +1,129 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Absolute Zero self-play: a language model that teaches itself.
+#[derive(Debug, Parser)]
+#[command(
+    name = "azr",
+    version,
+    max_term_width = 110,
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 interrupted after a clean checkpoint."
+)]
+pub(crate) struct Cli {
+    /// Print data as text or as JSON (progress and messages always go to stderr)
+    #[arg(long, value_enum, default_value_t = Format::Text, global = true)]
+    pub(crate) format: Format,
+    /// Load this plugin file beside the built-in engines; may be repeated
+    #[arg(long = "plugin", value_name = "FILE", global = true)]
+    pub(crate) plugins: Vec<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// How data is printed on stdout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Train a model by self-play
+    Train(Train),
+    /// Pull and inspect models
+    #[command(subcommand)]
+    Model(Model),
+    /// Show the engines there are
+    #[command(subcommand)]
+    Plugins(Plugins),
+    /// Show this machine, and what protects it from the programs a model writes
+    Doctor,
+}
+
+/// Without arguments: SmolLM2-135M on this machine's CPU with small settings. A named model that is not here yet is
+/// fetched first (once, and it says so), unless `--offline`.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  azr train --model qwen2.5-coder-0.5b --steps 20
+  azr train --resume runs/first --steps 40
+  azr train --set selfplay.batch_size=8 --set optimizer.options.learning_rate=2e-6
+
+Ctrl-C finishes the step, saves a checkpoint and exits with code 3; a second Ctrl-C stops at once.")]
+pub(crate) struct Train {
+    /// A named model (`azr model list`), a GGUF file or a Hugging Face directory
+    #[arg(long, value_name = "NAME|PATH")]
+    pub(crate) model: Option<String>,
+    /// Self-play steps of the whole run
+    #[arg(long, value_name = "N")]
+    pub(crate) steps: Option<u64>,
+    /// Folder of the new run [default: runs/<model>-<n>]
+    #[arg(long, value_name = "DIR", conflicts_with = "resume")]
+    pub(crate) run_dir: Option<PathBuf>,
+    /// Go on with the run in this folder from its newest checkpoint
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["model", "profile", "config", "seed", "domain", "backend", "executor", "optimizer", "tokenizer"])]
+    pub(crate) resume: Option<PathBuf>,
+    /// Defaults to start from: `robust` (our fixes, small) or `paper` (the published system)
+    #[arg(long, value_name = "NAME")]
+    pub(crate) profile: Option<String>,
+    /// TOML file laid over the profile
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Override one key, for example `selfplay.temperature=0.9`; may be repeated
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    pub(crate) overrides: Vec<String>,
+    /// Seed of everything random; the same seed gives the same run, bit for bit
+    #[arg(long, value_name = "N")]
+    pub(crate) seed: Option<u64>,
+    /// Task domains by engine name
+    #[arg(long, value_name = "NAME[,NAME…]", value_delimiter = ',')]
+    pub(crate) domain: Vec<String>,
+    /// Model backend by engine name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) backend: Option<String>,
+    /// Executor by engine name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) executor: Option<String>,
+    /// RL optimizer by engine name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) optimizer: Option<String>,
+    /// Tokenizer by engine name
+    #[arg(long, value_name = "NAME")]
+    pub(crate) tokenizer: Option<String>,
+    /// Save a checkpoint every N steps
+    #[arg(long, value_name = "N")]
+    pub(crate) save_every: Option<u64>,
+    /// Never fetch a model
+    #[arg(long)]
+    pub(crate) offline: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Model {
+    /// Fetch a model: a name from `azr model list`, or `hf:ORG/REPO`
+    Pull {
+        /// What to fetch
+        #[arg(value_name = "NAME|hf:ORG/REPO")]
+        model: String,
+    },
+    /// Show a model's format, shape, tensor types and tokenizer
+    Inspect {
+        /// A named model, a GGUF file or a Hugging Face directory
+        #[arg(value_name = "NAME|PATH")]
+        model: String,
+    },
+    /// Show the named models and which of them are here
+    List,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Plugins {
+    /// Show kind, name, version and origin of every engine
+    List,
+}

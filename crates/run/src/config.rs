@@ -1,0 +1,300 @@
+//! A run's configuration: a named profile, then files, then `--set` overrides; the merged result is saved with the run.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use azr_selfplay::SelfPlayConfig;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use toml::{Table, Value};
+
+use crate::{Result, RunError};
+
+/// A named set of defaults. See `docs/profiles` in `ARCHITECTURE.md` for where they differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Profile {
+    /// The published system, its batch sizes and its defects that shape the numbers included.
+    Paper,
+    /// Our fixes, sized for one small machine.
+    Robust,
+}
+
+impl FromStr for Profile {
+    type Err = RunError;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "paper" => Ok(Self::Paper),
+            "robust" => Ok(Self::Robust),
+            _ => Err(invalid(format!("unknown profile `{text}`: there are `paper` and `robust`"))),
+        }
+    }
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Paper => "paper",
+            Self::Robust => "robust",
+        })
+    }
+}
+
+/// An engine by name, with its own options; the host checks them against the engine's schema.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EngineChoice {
+    /// Name among the engines of its kind (`azr plugins list`).
+    pub name: String,
+    /// The engine's options.
+    #[serde(default)]
+    pub options: Table,
+}
+
+impl EngineChoice {
+    fn named(name: &str) -> Self {
+        Self { name: name.to_owned(), options: Table::new() }
+    }
+}
+
+/// The complete configuration of a run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunConfig {
+    /// The profile the defaults came from.
+    pub profile: Profile,
+    /// A named model, a GGUF file or a Hugging Face directory.
+    pub model: String,
+    /// Self-play steps of the whole run.
+    pub steps: u64,
+    /// A checkpoint is saved every so many steps, and when the run ends or is interrupted.
+    pub save_every: u64,
+    /// Checkpoints that are kept; older ones are removed.
+    pub keep_checkpoints: usize,
+    /// Plugin files loaded beside the built-in engines.
+    pub plugins: Vec<PathBuf>,
+    /// The loop.
+    pub selfplay: SelfPlayConfig,
+    /// Text to token ids.
+    pub tokenizer: EngineChoice,
+    /// Opens the model.
+    pub backend: EngineChoice,
+    /// Runs programs.
+    pub executor: EngineChoice,
+    /// Rewards to an update.
+    pub optimizer: EngineChoice,
+    /// Task domains by engine name, with their options.
+    pub domains: BTreeMap<String, Table>,
+}
+
+impl RunConfig {
+    /// The defaults of `profile`.
+    pub fn of_profile(profile: Profile) -> Self {
+        let selfplay = match profile {
+            Profile::Paper => SelfPlayConfig::paper(),
+            // A step of the robust profile fits a laptop: small batches, few samples.
+            Profile::Robust => {
+                SelfPlayConfig { batch_size: 4, learnability_samples: 4, ..SelfPlayConfig::robust() }
+            }
+        };
+        let mut optimizer = EngineChoice::named("trr++");
+        if profile == Profile::Paper {
+            optimizer.options.insert("preset".to_owned(), Value::String("paper".to_owned()));
+        }
+        Self {
+            profile,
+            model: "smollm2-135m".to_owned(),
+            steps: match profile {
+                Profile::Paper => 500,
+                Profile::Robust => 10,
+            },
+            save_every: 10,
+            keep_checkpoints: 2,
+            plugins: Vec::new(),
+            selfplay,
+            tokenizer: EngineChoice::named("hf"),
+            backend: EngineChoice::named("cpu"),
+            executor: EngineChoice::named("cpython"),
+            optimizer,
+            domains: BTreeMap::from([("code".to_owned(), Table::new())]),
+        }
+    }
+
+    /// Layers a file and `section.key=value` overrides, in this order, over the profile's defaults.
+    /// The profile is `profile`, else the file's `profile` key, else `robust`. Unknown keys are errors.
+    pub fn layered(profile: Option<Profile>, file: Option<&Path>, overrides: &[String]) -> Result<Self> {
+        let mut layer = Table::new();
+        if let Some(path) = file {
+            let text = std::fs::read_to_string(path).map_err(RunError::io("read", path))?;
+            layer = toml::from_str(&text).map_err(|e| invalid(format!("`{}`: {}", path.display(), e.message())))?;
+        }
+        let profile = match (profile, layer.get("profile").and_then(Value::as_str)) {
+            (Some(profile), _) => profile,
+            (None, Some(name)) => name.parse()?,
+            (None, None) => Profile::Robust,
+        };
+        layer.insert("profile".to_owned(), Value::String(profile.to_string()));
+        for text in overrides {
+            let (key, value) = parse_override(text)?;
+            merge(&mut layer, nest(&key, value));
+        }
+        // Domains are chosen, not added: naming any replaces the default one.
+        let mut merged = Table::try_from(Self::of_profile(profile)).map_err(|e| invalid(e.to_string()))?;
+        if layer.contains_key("domains") && !only_options_of_defaults(&layer, &merged) {
+            merged.remove("domains");
+        }
+        merge(&mut merged, layer);
+        Self::from_table(merged)
+    }
+
+    /// Reads a run's saved configuration.
+    pub fn from_toml(text: &str) -> Result<Self> {
+        Self::from_table(toml::from_str(text).map_err(|e| invalid(e.message().to_owned()))?)
+    }
+
+    fn from_table(table: Table) -> Result<Self> {
+        let config: Self = table.try_into().map_err(|e: toml::de::Error| invalid(e.message().to_owned()))?;
+        config.selfplay.validate().map_err(|e| invalid(e.to_string()))?;
+        for (key, value) in [("steps", config.steps), ("save_every", config.save_every)] {
+            if value == 0 {
+                return Err(invalid(format!("`{key}` is 0, it must be at least 1")));
+            }
+        }
+        if config.keep_checkpoints == 0 {
+            return Err(invalid("`keep_checkpoints` is 0, it must be at least 1: a run resumes from its newest".into()));
+        }
+        if config.domains.is_empty() {
+            return Err(invalid("`domains` is empty, there must be at least one".into()));
+        }
+        Ok(config)
+    }
+
+    /// The complete configuration as TOML, headed by the profile's name and [`RunConfig::hash`].
+    pub fn to_toml(&self) -> Result<String> {
+        let text = toml::to_string_pretty(self).map_err(|e| invalid(e.to_string()))?;
+        Ok(format!("# profile {}, hash {}\n{text}", self.profile, self.hash()?))
+    }
+
+    /// SHA-256 of everything that shapes a step's result: all but how long the run is and what it keeps.
+    pub fn hash(&self) -> Result<String> {
+        let shape = Self { steps: 1, save_every: 1, keep_checkpoints: 1, ..self.clone() };
+        let text = toml::to_string(&shape).map_err(|e| invalid(e.to_string()))?;
+        Ok(Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+}
+
+/// True when a layer only sets options of domains that are chosen already.
+fn only_options_of_defaults(layer: &Table, defaults: &Table) -> bool {
+    let names = |table: &Table| -> Vec<String> {
+        table.get("domains").and_then(Value::as_table).map(|t| t.keys().cloned().collect()).unwrap_or_default()
+    };
+    let chosen = names(defaults);
+    names(layer).iter().all(|name| chosen.contains(name))
+}
+
+fn parse_override(text: &str) -> Result<(Vec<String>, Value)> {
+    let Some((key, value)) = text.split_once('=') else {
+        return Err(invalid(format!("override `{text}` has no `=`: write `section.key=value`")));
+    };
+    let path: Vec<String> = key.trim().split('.').map(str::to_owned).collect();
+    if path.iter().any(String::is_empty) {
+        return Err(invalid(format!("override `{text}` has an empty key")));
+    }
+    // A bare word is a string: `--set model=smollm2-135m` needs no quotes.
+    let parsed = toml::from_str::<Table>(&format!("value = {value}")).ok().and_then(|mut t| t.remove("value"));
+    Ok((path, parsed.unwrap_or_else(|| Value::String(value.trim().to_owned()))))
+}
+
+/// `[a, b]` and `v` as `{a = {b = v}}`.
+fn nest(path: &[String], value: Value) -> Table {
+    let mut table = Table::new();
+    match path {
+        [] => {}
+        [last] => {
+            table.insert(last.clone(), value);
+        }
+        [first, rest @ ..] => {
+            table.insert(first.clone(), Value::Table(nest(rest, value)));
+        }
+    }
+    table
+}
+
+/// Lays `upper` over `lower`: tables merge, everything else is replaced.
+fn merge(lower: &mut Table, upper: Table) {
+    for (key, value) in upper {
+        match (lower.get_mut(&key), value) {
+            (Some(Value::Table(below)), Value::Table(above)) => merge(below, above),
+            (_, value) => {
+                lower.insert(key, value);
+            }
+        }
+    }
+}
+
+fn invalid(message: String) -> RunError {
+    RunError::Config { message }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sets(overrides: &[&str]) -> Result<RunConfig> {
+        RunConfig::layered(None, None, &overrides.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn overrides_reach_every_level_and_take_bare_words() {
+        let config = sets(&["model=my/model", "selfplay.batch_size=2", "optimizer.options.learning_rate=0.001"]).unwrap();
+        assert_eq!(config.model, "my/model");
+        assert_eq!(config.selfplay.batch_size, 2);
+        assert_eq!(config.optimizer.options["learning_rate"].as_float(), Some(0.001));
+        assert_eq!(config.domains.keys().collect::<Vec<_>>(), ["code"]);
+    }
+
+    #[test]
+    fn unknown_keys_are_errors_that_name_the_key() {
+        for text in ["stepz=3", "selfplay.bach_size=2", "backend.nam=cpu"] {
+            let error = sets(&[text]).unwrap_err().to_string();
+            let key = text.split_once('=').unwrap().0.rsplit('.').next().unwrap();
+            assert!(error.contains(key), "{error}");
+        }
+    }
+
+    #[test]
+    fn options_keep_the_default_domain_and_a_named_domain_replaces_it() {
+        let options = sets(&["domains.code.prompt_style=chat"]).unwrap();
+        assert_eq!(options.domains["code"]["prompt_style"].as_str(), Some("chat"));
+        let math = sets(&["domains.math={}"]).unwrap();
+        assert_eq!(math.domains.keys().collect::<Vec<_>>(), ["math"]);
+    }
+
+    #[test]
+    fn a_saved_configuration_reads_back_the_same() {
+        for profile in [Profile::Paper, Profile::Robust] {
+            let config = RunConfig::of_profile(profile);
+            let text = config.to_toml().unwrap();
+            assert!(text.starts_with(&format!("# profile {profile}, hash ")), "{text}");
+            assert_eq!(RunConfig::from_toml(&text).unwrap(), config);
+        }
+    }
+
+    #[test]
+    fn the_hash_ignores_the_length_of_the_run_alone() {
+        let config = RunConfig::of_profile(Profile::Robust);
+        let longer = RunConfig { steps: 99, ..config.clone() };
+        let other = RunConfig { model: "other".into(), ..config.clone() };
+        assert_eq!(config.hash().unwrap(), longer.hash().unwrap());
+        assert_ne!(config.hash().unwrap(), other.hash().unwrap());
+    }
+
+    #[test]
+    fn one_learnability_sample_is_refused() {
+        let error = sets(&["selfplay.learnability_samples=1"]).unwrap_err().to_string();
+        assert!(error.contains("learnability_samples"), "{error}");
+    }
+}

@@ -1,0 +1,156 @@
+//! JSON-lines logs: append a step's lines, read them back, cut them at a step.
+
+use std::collections::BTreeMap;
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+
+use crate::files::sync_directory;
+use crate::{Result, RunError};
+
+/// One line of `metrics.jsonl`: the step, the wall-clock time it ended, and slash-separated metrics.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct MetricsLine {
+    /// Steps finished; 1 after the first.
+    pub step: u64,
+    /// Unix time in seconds.
+    pub wall_time: f64,
+    /// Every metric by name.
+    #[serde(flatten)]
+    pub metrics: BTreeMap<String, f64>,
+}
+
+/// The part of a line that every log shares.
+#[derive(Deserialize)]
+struct Stamp {
+    step: u64,
+}
+
+/// An append-only log of lines that each carry a `step`.
+#[derive(Debug)]
+pub(crate) struct Log {
+    path: PathBuf,
+}
+
+impl Log {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// Appends `lines` in one write and flushes them to disk.
+    pub(crate) fn append<T: Serialize>(&self, lines: &[T]) -> Result<()> {
+        if lines.is_empty() {
+            return Ok(());
+        }
+        let mut bytes = Vec::new();
+        for line in lines {
+            serde_json::to_writer(&mut bytes, line).map_err(|e| self.damaged(0, &e))?;
+            bytes.push(b'\n');
+        }
+        let io = |e| RunError::io("write", &self.path)(e);
+        let mut file = OpenOptions::new().create(true).append(true).open(&self.path).map_err(io)?;
+        file.write_all(&bytes).map_err(io)?;
+        file.sync_data().map_err(io)
+    }
+
+    /// Every line; a log that does not exist is empty.
+    pub(crate) fn read<T: DeserializeOwned>(&self) -> Result<Vec<T>> {
+        let mut lines = Vec::new();
+        self.for_each(|number, text| {
+            lines.push(serde_json::from_str(text).map_err(|e| self.damaged(number, &e))?);
+            Ok(())
+        })?;
+        Ok(lines)
+    }
+
+    /// Drops the lines of later steps than `step`, and a torn last line. Keeps the file when there is nothing to drop.
+    pub(crate) fn rewind(&self, step: u64) -> Result<()> {
+        if !self.path.exists() {
+            return Ok(());
+        }
+        let directory = self.path.parent().unwrap_or(Path::new("."));
+        let io = |e| RunError::io("rewrite", &self.path)(e);
+        let mut kept = BufWriter::new(tempfile::NamedTempFile::new_in(directory).map_err(io)?);
+        self.for_each(|number, text| {
+            let stamp: Stamp = serde_json::from_str(text).map_err(|e| self.damaged(number, &e))?;
+            if stamp.step <= step {
+                writeln!(kept, "{text}").map_err(|e| RunError::io("rewrite", &self.path)(e))?;
+            }
+            Ok(())
+        })?;
+        let file = kept.into_inner().map_err(|e| RunError::io("rewrite", &self.path)(e.into_error()))?;
+        file.as_file().sync_all().map_err(io)?;
+        file.persist(&self.path).map_err(|e| RunError::io("rewrite", &self.path)(e.error))?;
+        sync_directory(directory).map_err(io)
+    }
+
+    /// Calls `each` with the number and text of every whole line.
+    fn for_each(&self, mut each: impl FnMut(usize, &str) -> Result<()>) -> Result<()> {
+        let file = match File::open(&self.path) {
+            Ok(file) => file,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(e) => return Err(RunError::io("read", &self.path)(e)),
+        };
+        let mut reader = BufReader::new(file);
+        let mut text = String::new();
+        for number in 1.. {
+            text.clear();
+            reader.read_line(&mut text).map_err(RunError::io("read", &self.path))?;
+            // A line without its newline was torn by a kill in the middle of an append.
+            let Some(line) = text.strip_suffix('\n') else { break };
+            each(number, line)?;
+        }
+        Ok(())
+    }
+
+    fn damaged(&self, line: usize, error: &serde_json::Error) -> RunError {
+        RunError::Damaged { path: self.path.clone(), line, message: error.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(step: u64) -> MetricsLine {
+        MetricsLine { step, wall_time: 1.5, metrics: BTreeMap::from([("update/loss".to_owned(), 0.1 * step as f64)]) }
+    }
+
+    #[test]
+    fn appended_lines_come_back_and_later_steps_can_be_cut() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Log::new(dir.path().join("metrics.jsonl"));
+        assert!(log.read::<MetricsLine>().unwrap().is_empty());
+        log.append(&[line(1)]).unwrap();
+        log.append(&[line(2), line(3)]).unwrap();
+        assert_eq!(log.read::<MetricsLine>().unwrap(), vec![line(1), line(2), line(3)]);
+        log.rewind(2).unwrap();
+        assert_eq!(log.read::<MetricsLine>().unwrap(), vec![line(1), line(2)]);
+    }
+
+    #[test]
+    fn a_torn_last_line_is_dropped() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("metrics.jsonl");
+        let log = Log::new(path.clone());
+        log.append(&[line(1)]).unwrap();
+        let mut file = OpenOptions::new().append(true).open(&path).unwrap();
+        file.write_all(br#"{"step":2,"wall_t"#).unwrap();
+        assert_eq!(log.read::<MetricsLine>().unwrap(), vec![line(1)]);
+        log.rewind(5).unwrap();
+        log.append(&[line(2)]).unwrap();
+        assert_eq!(log.read::<MetricsLine>().unwrap(), vec![line(1), line(2)]);
+    }
+
+    #[test]
+    fn a_damaged_line_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("metrics.jsonl");
+        std::fs::write(&path, "{\"step\":1,\"wall_time\":0}\nnonsense\n").unwrap();
+        let error = Log::new(path).read::<MetricsLine>().unwrap_err().to_string();
+        assert!(error.contains("line 2"), "{error}");
+    }
+}

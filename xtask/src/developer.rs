@@ -1,0 +1,47 @@
+//! Developer commands. What CI runs and what a developer runs are the same code.
+
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+use anyhow::{Result, bail};
+
+use crate::{azr, cargo, say};
+
+/// Runs every test; `arguments` go to the test runner (a name filter, say).
+pub(crate) fn test(arguments: &[String]) -> Result<()> {
+    let extra: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let has_nextest = Command::new("cargo")
+        .args(["nextest", "--version"])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    let runner: &[&str] = if has_nextest { &["nextest", "run"] } else { &["test", "--lib", "--bins", "--tests"] };
+    cargo(&[runner, &["--release", "--workspace"], &extra].concat())?;
+    cargo(&["test", "--release", "--workspace", "--doc"])
+}
+
+/// What has to pass before a change lands.
+pub(crate) fn ci() -> Result<()> {
+    timed("pull the model that the tests use", pull_model)?;
+    timed("tests", || test(&[]))?;
+    timed("format", || cargo(&["fmt", "--all", "--check"]))?;
+    timed("lints", || {
+        cargo(&["clippy", "--release", "--workspace", "--all-targets", "--", "--deny", "warnings"])
+    })
+}
+
+fn pull_model() -> Result<()> {
+    if !azr("model", &["pull".to_owned(), "smollm2-135m".to_owned()])?.status()?.success() {
+        bail!("the model could not be pulled");
+    }
+    Ok(())
+}
+
+fn timed(name: &str, stage: impl FnOnce() -> Result<()>) -> Result<()> {
+    say(&format!("== {name}\n"));
+    let start = Instant::now();
+    let result = stage();
+    say(&format!("== {name}: {} after {:.0} s\n", if result.is_ok() { "ok" } else { "FAILED" }, start.elapsed().as_secs_f64()));
+    result
+}

@@ -51,13 +51,22 @@ pub struct Baseline {
     pub std: f64,
 }
 
-/// Advantage of each rollout (that of each of its tokens), in rollout order.
+/// What an estimator makes of one rollout.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Advantage {
+    /// Advantage of each of the rollout's tokens.
+    pub value: f64,
+    /// The baseline it was measured against.
+    pub baseline: Baseline,
+}
+
+/// Advantage of each rollout, in rollout order.
 ///
 /// A baseline whose rewards are all equal gives advantages of exactly 0.
 ///
 /// # Errors
 /// A reward that is not finite, or a rollout without tokens.
-pub fn advantages(estimator: Estimator, rollouts: &[Rollout]) -> Result<Vec<f64>, RlError> {
+pub fn advantages(estimator: Estimator, rollouts: &[Rollout]) -> Result<Vec<Advantage>, RlError> {
     check(rollouts)?;
     let mut members: BTreeMap<(u32, u32), Vec<usize>> = BTreeMap::new();
     for (index, rollout) in rollouts.iter().enumerate() {
@@ -68,7 +77,7 @@ pub fn advantages(estimator: Estimator, rollouts: &[Rollout]) -> Result<Vec<f64>
         };
         members.entry(baseline).or_default().push(index);
     }
-    let mut result = vec![0.0; rollouts.len()];
+    let mut result = vec![Advantage::default(); rollouts.len()];
     for indices in members.values() {
         let values = indices.iter().map(|&index| {
             let rollout = rollouts[index];
@@ -81,7 +90,7 @@ pub fn advantages(estimator: Estimator, rollouts: &[Rollout]) -> Result<Vec<f64>
         let values: Vec<(f64, f64)> = values.collect();
         let baseline = baseline(&values);
         for (&index, (reward, _)) in indices.iter().zip(values) {
-            result[index] = whiten(reward, baseline);
+            result[index] = Advantage { value: whiten(reward, baseline), baseline };
         }
     }
     Ok(result)
@@ -141,6 +150,10 @@ mod tests {
         Rollout { group, prompt, reward, n_tokens }
     }
 
+    fn values(estimator: Estimator, rollouts: &[Rollout]) -> Result<Vec<f64>, RlError> {
+        Ok(advantages(estimator, rollouts)?.into_iter().map(|advantage| advantage.value).collect())
+    }
+
     fn assert_close(actual: &[f64], expected: &[f64]) {
         assert_eq!(actual.len(), expected.len());
         for (a, e) in actual.iter().zip(expected) {
@@ -151,12 +164,12 @@ mod tests {
     #[test]
     fn published_vectors() {
         let two = [rollout(0, 0, 1.0, 2), rollout(0, 1, -0.5, 1)];
-        assert_close(&advantages(Estimator::TokenWhitening, &two).unwrap(), &[0.5774, -1.1547]);
+        assert_close(&values(Estimator::TokenWhitening, &two).unwrap(), &[0.5774, -1.1547]);
         assert_close(
-            &advantages(Estimator::SequenceZScore, &two).unwrap(),
+            &values(Estimator::SequenceZScore, &two).unwrap(),
             &[FRAC_1_SQRT_2, -FRAC_1_SQRT_2],
         );
-        assert_eq!(advantages(Estimator::PromptRelative, &two).unwrap(), [0.0, 0.0]);
+        assert_eq!(values(Estimator::PromptRelative, &two).unwrap(), [0.0, 0.0]);
     }
 
     #[test]
@@ -167,8 +180,8 @@ mod tests {
             rollout(1, 2, -1.0, 4),
             rollout(1, 3, -1.0, 4),
         ];
-        assert_eq!(advantages(Estimator::TokenWhitening, &rollouts).unwrap(), [0.0; 4]);
-        let global = advantages(Estimator::Global, &rollouts).unwrap();
+        assert_eq!(values(Estimator::TokenWhitening, &rollouts).unwrap(), [0.0; 4]);
+        let global = values(Estimator::Global, &rollouts).unwrap();
         assert!(global[0] > 0.9 && global[0] == global[1] && global[2] < -0.9);
     }
 
@@ -181,7 +194,7 @@ mod tests {
             rollout(1, 7, 5.0, 9),
         ];
         assert_close(
-            &advantages(Estimator::PromptRelative, &rollouts).unwrap(),
+            &values(Estimator::PromptRelative, &rollouts).unwrap(),
             &[FRAC_1_SQRT_2, -FRAC_1_SQRT_2, 0.0, 0.0],
         );
     }
@@ -189,21 +202,19 @@ mod tests {
     #[test]
     fn one_token_and_no_rollouts_are_fine() {
         for estimator in ALL {
-            assert_eq!(advantages(estimator, &[rollout(0, 0, 0.3, 1)]).unwrap(), [0.0]);
-            assert_eq!(advantages(estimator, &[]).unwrap(), [0.0; 0]);
+            assert_eq!(values(estimator, &[rollout(0, 0, 0.3, 1)]).unwrap(), [0.0]);
+            assert_eq!(values(estimator, &[]).unwrap(), [0.0; 0]);
         }
         assert_eq!(baseline(&[(0.3, 1.0)]), Baseline { mean: 0.3, std: 0.0 });
     }
 
     #[test]
     fn bad_rollouts_are_refused() {
-        let refused = advantages(
-            Estimator::Global,
-            &[rollout(0, 0, 0.0, 1), rollout(0, 0, f32::INFINITY, 1)],
-        );
+        let refused =
+            values(Estimator::Global, &[rollout(0, 0, 0.0, 1), rollout(0, 0, f32::INFINITY, 1)]);
         assert_eq!(refused, Err(RlError::RewardNotFinite { index: 1, reward: f32::INFINITY }));
         assert_eq!(
-            advantages(Estimator::Global, &[rollout(0, 0, 0.0, 0)]),
+            values(Estimator::Global, &[rollout(0, 0, 0.0, 0)]),
             Err(RlError::EmptyRollout { index: 0 })
         );
     }
@@ -219,8 +230,8 @@ mod tests {
     proptest! {
         #[test]
         fn a_baseline_weighs_up_to_zero(rollouts in any_rollouts()) {
-            let by_token = advantages(Estimator::TokenWhitening, &rollouts).unwrap();
-            let by_sequence = advantages(Estimator::SequenceZScore, &rollouts).unwrap();
+            let by_token = values(Estimator::TokenWhitening, &rollouts).unwrap();
+            let by_sequence = values(Estimator::SequenceZScore, &rollouts).unwrap();
             for group in 0..3 {
                 let of_group = || rollouts.iter().enumerate().filter(|(_, r)| r.group == group);
                 let tokens: f64 = of_group().map(|(i, r)| by_token[i] * f64::from(r.n_tokens)).sum();
@@ -241,7 +252,7 @@ mod tests {
             let moved: Vec<Rollout> =
                 coarse.iter().map(|r| Rollout { reward: r.reward * factor + f32::from(shift), ..*r }).collect();
             for estimator in ALL {
-                let (a, b) = (advantages(estimator, &coarse).unwrap(), advantages(estimator, &moved).unwrap());
+                let (a, b) = (values(estimator, &coarse).unwrap(), values(estimator, &moved).unwrap());
                 for (a, b) in a.iter().zip(&b) {
                     prop_assert!((a - b).abs() < 1e-3 * (1.0 + a.abs()), "{estimator:?}: {a} {b}");
                 }
@@ -252,19 +263,19 @@ mod tests {
         fn equal_rewards_teach_exactly_nothing(rollouts in any_rollouts(), reward in -1e30_f32..1e30) {
             let equal: Vec<Rollout> = rollouts.iter().map(|r| Rollout { reward, ..*r }).collect();
             for estimator in ALL {
-                prop_assert!(advantages(estimator, &equal).unwrap().iter().all(|a| *a == 0.0));
+                prop_assert!(values(estimator, &equal).unwrap().iter().all(|a| *a == 0.0));
             }
         }
 
         #[test]
-        fn finite_rewards_give_finite_advantages(rewards in prop::collection::vec(any::<f32>(), 0..8)) {
+        fn finite_rewards_give_finite_values(rewards in prop::collection::vec(any::<f32>(), 0..8)) {
             let rollouts: Vec<Rollout> = rewards
                 .iter()
                 .filter(|r| r.is_finite())
                 .map(|&reward| rollout(0, 0, reward, u32::MAX))
                 .collect();
             for estimator in ALL {
-                prop_assert!(advantages(estimator, &rollouts).unwrap().iter().all(|a| a.is_finite()));
+                prop_assert!(values(estimator, &rollouts).unwrap().iter().all(|a| a.is_finite()));
             }
         }
     }

@@ -11,7 +11,7 @@ mod schedule;
 mod weight;
 
 pub use adamw::{AdamwState, adamw_reference};
-pub use advantage::{Baseline, Estimator, Rollout, advantages, baseline};
+pub use advantage::{Advantage, Baseline, Estimator, Rollout, advantages, baseline};
 pub use error::RlError;
 pub use loss::{TokenLoss, token_loss};
 pub use schedule::{Schedule, learning_rate_factor};

@@ -1,0 +1,178 @@
+//! The options of `trr++`.
+
+use azr_plugin::{ErrorCode, PluginError, Result};
+use azr_rl::{Aggregation, Estimator, Schedule};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Options of the `trr++` optimizer. The defaults are the `robust` profile; [`Options::paper`] has the published ones.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Options {
+    /// How rewards become advantages.
+    pub estimator: Estimator,
+    /// How token losses are averaged.
+    pub aggregation: Aggregation,
+    /// Lower clip distance of the probability ratio.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub clip_low: f32,
+    /// Upper clip distance of the probability ratio; paper 0.2.
+    #[schemars(range(min = 0.0))]
+    pub clip_high: f32,
+    /// Bound on the loss of bad tokens in units of their advantage, more than 1; 0 switches it off, as in the paper.
+    #[schemars(range(min = 0.0))]
+    pub dual_clip: f32,
+    /// Weight of the entropy bonus.
+    #[schemars(range(min = 0.0))]
+    pub entropy_coef: f32,
+    /// Temperature at which log-probabilities are taken: the one used for sampling.
+    pub temperature: f32,
+    /// Peak learning rate.
+    #[schemars(range(min = 0.0))]
+    pub learning_rate: f32,
+    /// Updates over which the learning rate rises to its peak.
+    pub warmup_steps: u64,
+    /// How the learning rate moves after warm-up.
+    pub schedule: Schedule,
+    /// Updates until a `linear` or `cosine` schedule reaches 0.
+    pub total_steps: Option<u64>,
+    /// First-moment decay of AdamW.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub beta1: f32,
+    /// Second-moment decay of AdamW.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub beta2: f32,
+    /// Added to the root of the second moment.
+    pub epsilon: f32,
+    /// Decoupled weight decay; paper 0.01.
+    #[schemars(range(min = 0.0))]
+    pub weight_decay: f32,
+    /// Gradients are scaled down to this global L2 norm; 0 switches clipping off.
+    #[schemars(range(min = 0.0))]
+    pub max_grad_norm: f32,
+    /// Weight λ of the solver's groups against the proposer's.
+    #[schemars(range(min = 0.0))]
+    pub solver_weight: f32,
+}
+
+impl Options {
+    /// The values published numbers were made with (arXiv 2505.03335 and its code): symmetric clip,
+    /// no dual clip, weight decay 0.01.
+    pub fn paper() -> Self {
+        Self { clip_high: 0.2, dual_clip: 0.0, weight_decay: 0.01, ..Self::default() }
+    }
+
+    /// Refuses values that make no update.
+    ///
+    /// # Errors
+    /// [`ErrorCode::InvalidConfig`] naming the option and its range.
+    pub(crate) fn check(&self) -> Result<()> {
+        let not_negative = |value: f32| value >= 0.0 && value.is_finite();
+        let a_fraction = |value: f32| (0.0..1.0).contains(&value);
+        let positive = |value: f32| value > 0.0 && value.is_finite();
+        let rules = [
+            ("clip_low", self.clip_low, (0.0..=1.0).contains(&self.clip_low), "in 0..=1"),
+            ("clip_high", self.clip_high, not_negative(self.clip_high), "0 or more"),
+            (
+                "dual_clip",
+                self.dual_clip,
+                self.dual_clip == 0.0 || (self.dual_clip > 1.0 && self.dual_clip.is_finite()),
+                "more than 1, or 0 for none",
+            ),
+            ("entropy_coef", self.entropy_coef, not_negative(self.entropy_coef), "0 or more"),
+            ("temperature", self.temperature, positive(self.temperature), "more than 0"),
+            ("learning_rate", self.learning_rate, not_negative(self.learning_rate), "0 or more"),
+            ("beta1", self.beta1, a_fraction(self.beta1), "in 0..1"),
+            ("beta2", self.beta2, a_fraction(self.beta2), "in 0..1"),
+            ("epsilon", self.epsilon, positive(self.epsilon), "more than 0"),
+            ("weight_decay", self.weight_decay, not_negative(self.weight_decay), "0 or more"),
+            ("max_grad_norm", self.max_grad_norm, not_negative(self.max_grad_norm), "0 or more"),
+            ("solver_weight", self.solver_weight, not_negative(self.solver_weight), "0 or more"),
+        ];
+        for (name, value, holds, range) in rules {
+            if !holds {
+                return Err(invalid(format!("option {name} is {value}, it must be {range}")));
+            }
+        }
+        match (self.schedule, self.total_steps) {
+            (Schedule::Linear | Schedule::Cosine, None | Some(0)) => {
+                Err(invalid("a linear or cosine schedule has no end".into())
+                    .with_hint("set total_steps to the number of updates of the run"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            estimator: Estimator::TokenWhitening,
+            aggregation: Aggregation::GroupTokenMean,
+            clip_low: 0.2,
+            clip_high: 0.28,
+            dual_clip: 3.0,
+            entropy_coef: 0.001,
+            temperature: 1.0,
+            learning_rate: 1e-6,
+            warmup_steps: 0,
+            schedule: Schedule::Constant,
+            total_steps: None,
+            beta1: 0.9,
+            beta2: 0.999,
+            epsilon: 1e-8,
+            weight_decay: 0.0,
+            max_grad_norm: 1.0,
+            solver_weight: 1.0,
+        }
+    }
+}
+
+fn invalid(message: String) -> PluginError {
+    PluginError::new(ErrorCode::InvalidConfig, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use azr_plugin::serde_json;
+
+    use super::*;
+
+    #[test]
+    fn an_empty_object_is_the_robust_profile() {
+        let options: Options = serde_json::from_str("{}").unwrap();
+        assert_eq!(options, Options::default());
+        options.check().unwrap();
+        Options::paper().check().unwrap();
+    }
+
+    #[test]
+    fn unknown_options_are_refused() {
+        let error = serde_json::from_str::<Options>(r#"{"learning_rat": 1}"#).unwrap_err();
+        assert!(error.to_string().contains("learning_rat"), "{error}");
+    }
+
+    #[test]
+    fn values_out_of_range_are_named() {
+        for (json, name) in [
+            (r#"{"temperature": 0}"#, "temperature"),
+            (r#"{"dual_clip": 0.5}"#, "dual_clip"),
+            (r#"{"learning_rate": -1}"#, "learning_rate"),
+            (r#"{"beta2": 1.0}"#, "beta2"),
+            (r#"{"epsilon": 0}"#, "epsilon"),
+        ] {
+            let options: Options = serde_json::from_str(json).unwrap();
+            let error = options.check().unwrap_err();
+            assert_eq!(error.code, ErrorCode::InvalidConfig);
+            assert!(error.message.contains(name), "{error}");
+        }
+        let nan = Options { max_grad_norm: f32::NAN, ..Options::default() };
+        assert!(nan.check().is_err());
+    }
+
+    #[test]
+    fn a_decay_needs_an_end() {
+        let options: Options = serde_json::from_str(r#"{"schedule": "cosine"}"#).unwrap();
+        assert!(options.check().unwrap_err().hint.unwrap().contains("total_steps"));
+    }
+}

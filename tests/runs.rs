@@ -1,0 +1,154 @@
+//! Whole self-play runs of the tiny model: what they leave, and that a run is a function of its seed alone.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::fixtures::{Workspace, expect_code, stderr};
+
+/// How long a helper process may take before a test calls it hung.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+#[test]
+fn a_run_trains_and_leaves_a_complete_folder() {
+    let w = Workspace::new();
+    let output = expect_code(&mut w.train("run", &["--steps=2"]), 0);
+    let metrics = w.metrics("run");
+    assert_eq!(metrics.len(), 2);
+    for line in &metrics {
+        assert!(line["update/grad_norm"].as_f64().unwrap() > 0.0, "{line:?}");
+        assert!(line["update/loss"].as_f64().unwrap().is_finite());
+        assert!(line.contains_key("solve/code/deduction/accuracy"));
+        assert!(line.contains_key("propose/code/induction/valid_rate"));
+    }
+    let rollouts = std::fs::read_to_string(w.path("run/rollouts/step_000002.jsonl")).unwrap();
+    let first: Value = serde_json::from_str(rollouts.lines().next().unwrap()).unwrap();
+    assert!(!first["prompt"].as_str().unwrap().is_empty(), "{first}");
+    for file in [
+        "config.toml",
+        "buffers/tasks.jsonl",
+        "checkpoints/latest",
+        "checkpoints/global_step_2/config.json",
+        "checkpoints/global_step_2/model.safetensors",
+        "checkpoints/global_step_2/optimizer.safetensors",
+        "checkpoints/global_step_2/tokenizer.json",
+    ] {
+        assert!(w.path("run").join(file).is_file(), "{file} is missing\n{}", stderr(&output));
+    }
+}
+
+#[test]
+fn the_weights_move_and_a_checkpoint_is_a_model() {
+    let w = Workspace::new();
+    expect_code(&mut w.train("run", &["--steps=1"]), 0);
+    let before = std::fs::read(w.path("model/model.safetensors")).unwrap();
+    let after = std::fs::read(w.path("run/checkpoints/global_step_1/model.safetensors")).unwrap();
+    assert_eq!(payload(&before).len(), payload(&after).len());
+    assert_ne!(payload(&before), payload(&after));
+    let checkpoint = w.path("run/checkpoints/global_step_1");
+    let mut again = w.azr(&["train", "--run-dir", "second", "--steps=1", "--set=selfplay.batch_size=1"]);
+    expect_code(again.arg("--model").arg(checkpoint), 0);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_run_on_any_number_of_threads() {
+    let w = Workspace::new();
+    expect_code(&mut w.train("one", &["--steps=2", "--set=backend.options.threads=1"]), 0);
+    expect_code(&mut w.train("three", &["--steps=2", "--set=backend.options.threads=3"]), 0);
+    expect_code(&mut w.train("other", &["--steps=2", "--seed=7"]), 0);
+    assert_eq!(w.metrics("one"), w.metrics("three"));
+    assert_same_results(&w.path("one"), &w.path("three"), 2);
+    assert_ne!(w.metrics("one"), w.metrics("other"));
+}
+
+#[test]
+fn a_resumed_run_equals_one_that_was_not_interrupted() {
+    let w = Workspace::new();
+    expect_code(&mut w.train("whole", &["--steps=4"]), 0);
+    expect_code(&mut w.train("parts", &["--steps=2"]), 0);
+    expect_code(&mut w.azr(&["train", "--resume", "parts", "--steps=4"]), 0);
+    assert_eq!(w.metrics("whole"), w.metrics("parts"));
+    assert_same_results(&w.path("whole"), &w.path("parts"), 4);
+}
+
+#[test]
+fn a_run_killed_in_the_middle_of_a_step_ends_with_the_same_bits() {
+    let w = Workspace::new();
+    let settings = ["--steps=6", "--save-every=2"];
+    expect_code(&mut w.train("whole", &settings), 0);
+    let mut child = start(&mut w.train("killed", &settings));
+    // After the third line the fourth step is under way, and the newest checkpoint is that of the second.
+    wait_for_steps(&w.path("killed/metrics.jsonl"), 3, &mut child);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    expect_code(&mut w.azr(&["train", "--resume", "killed"]), 0);
+    assert_eq!(w.metrics("whole"), w.metrics("killed"));
+    assert_same_results(&w.path("whole"), &w.path("killed"), 6);
+}
+
+#[test]
+fn ctrl_c_finishes_the_step_saves_and_exits_3() {
+    let w = Workspace::new();
+    let mut child = start(&mut w.train("run", &["--steps=1000", "--save-every=1000"]));
+    wait_for_steps(&w.path("run/metrics.jsonl"), 1, &mut child);
+    let interrupt = Command::new("kill").arg("-INT").arg(child.id().to_string()).status().unwrap();
+    assert!(interrupt.success());
+    let status = child.wait().unwrap();
+    assert_eq!(status.code(), Some(3));
+    let steps = w.metrics("run").len();
+    let latest = std::fs::read_to_string(w.path("run/checkpoints/latest")).unwrap();
+    assert_eq!(latest, format!("global_step_{steps}"));
+    let more = (steps + 1).to_string();
+    expect_code(&mut w.azr(&["train", "--resume", "run", "--steps", &more]), 0);
+    assert_eq!(w.metrics("run").len(), steps + 1);
+}
+
+#[test]
+fn an_existing_run_is_never_overwritten_and_never_shared() {
+    let w = Workspace::new();
+    expect_code(&mut w.train("run", &["--steps=1"]), 0);
+    let before = std::fs::read(w.path("run/metrics.jsonl")).unwrap();
+    let output = expect_code(&mut w.train("run", &["--steps=1"]), 1);
+    assert!(stderr(&output).contains("--resume run"), "{}", stderr(&output));
+    assert_eq!(std::fs::read(w.path("run/metrics.jsonl")).unwrap(), before);
+
+    let mut child = start(&mut w.azr(&["train", "--resume", "run", "--steps=1000"]));
+    wait_for_steps(&w.path("run/metrics.jsonl"), 2, &mut child);
+    let output = expect_code(&mut w.azr(&["train", "--resume", "run", "--steps=1000"]), 1);
+    assert!(stderr(&output).contains("another process"), "{}", stderr(&output));
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+fn start(command: &mut Command) -> Child {
+    command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+/// Waits until `metrics` has `steps` lines; fails when the child ends before or takes for ever.
+fn wait_for_steps(metrics: &Path, steps: usize, child: &mut Child) {
+    let start = Instant::now();
+    while std::fs::read_to_string(metrics).map_or(0, |text| text.lines().count()) < steps {
+        assert!(child.try_wait().unwrap().is_none(), "the run ended before step {steps}");
+        assert!(start.elapsed() < PATIENCE, "no step {steps} after {PATIENCE:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Rollouts, admitted tasks and final weights with optimizer state are equal to the bit.
+fn assert_same_results(a: &Path, b: &Path, steps: u64) {
+    let mut files = vec!["buffers/tasks.jsonl".to_owned()];
+    files.extend((1..=steps).map(|step| format!("rollouts/step_{step:06}.jsonl")));
+    files.extend(["model", "optimizer"].map(|name| format!("checkpoints/global_step_{steps}/{name}.safetensors")));
+    for file in files {
+        let [left, right] = [a, b].map(|run| std::fs::read(run.join(&file)).unwrap());
+        assert!(left == right, "{file} differs");
+    }
+}
+
+/// The tensor data of a safetensors file.
+fn payload(bytes: &[u8]) -> &[u8] {
+    let header = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    &bytes[8 + header..]
+}

@@ -187,13 +187,25 @@ pub trait Policy: Send {
     fn info(&self) -> PolicyInfo;
 
     /// Completions of each request, in request order, one per seed. Progress counts tokens.
-    fn generate(&mut self, requests: &[GenerateRequest], context: &dyn CallContext) -> Result<Vec<Vec<Completion>>>;
+    fn generate(
+        &mut self,
+        requests: &[GenerateRequest],
+        context: &dyn CallContext,
+    ) -> Result<Vec<Vec<Completion>>>;
 
     /// Log-probability of each response token, in nats.
-    fn score(&mut self, requests: &[ScoreRequest], context: &dyn CallContext) -> Result<Vec<Vec<f32>>>;
+    fn score(
+        &mut self,
+        requests: &[ScoreRequest],
+        context: &dyn CallContext,
+    ) -> Result<Vec<Vec<f32>>>;
 
     /// Accumulates gradients over all sequences and takes one optimizer step. Progress counts tokens.
-    fn update(&mut self, request: &UpdateRequest, context: &dyn CallContext) -> Result<UpdateReport>;
+    fn update(
+        &mut self,
+        request: &UpdateRequest,
+        context: &dyn CallContext,
+    ) -> Result<UpdateReport>;
 
     /// Writes the model as a Hugging Face directory (`config.json`, `model.safetensors`) and, when
     /// `with_optimizer`, the optimizer state beside it, exact to the bit.

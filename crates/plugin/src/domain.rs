@@ -125,7 +125,11 @@ pub trait Domain: Send + Sync {
     fn propose_prompts(&self, requests: &[ProposeRequest]) -> Result<Vec<Prompt>>;
 
     /// Parses and verifies proposals. Total: any text gives a verdict. Progress counts proposals.
-    fn validate(&self, proposals: &[Proposal], context: &dyn CallContext) -> Result<Vec<Validation>>;
+    fn validate(
+        &self,
+        proposals: &[Proposal],
+        context: &dyn CallContext,
+    ) -> Result<Vec<Validation>>;
 
     /// A solver prompt for each task; never shows the answer.
     fn solve_prompts(&self, tasks: &[Task]) -> Result<Vec<Prompt>>;

@@ -25,7 +25,8 @@ pub enum EngineKind {
 
 impl EngineKind {
     /// All kinds, in the order in which they are listed to users.
-    pub const ALL: [Self; 5] = [Self::Tokenizer, Self::Backend, Self::Executor, Self::Domain, Self::Optimizer];
+    pub const ALL: [Self; 5] =
+        [Self::Tokenizer, Self::Backend, Self::Executor, Self::Domain, Self::Optimizer];
 
     /// The kind's name on the command line and in config files.
     pub const fn as_str(self) -> &'static str {

@@ -7,26 +7,29 @@
 //! Every call takes a whole wave, batch or update: nothing crosses the plugin boundary once per token.
 
 mod backend;
+pub mod bridge;
 mod context;
 mod domain;
 mod engine;
 mod error;
 mod executor;
+mod export;
+pub mod manifest;
 mod optimizer;
 mod tokenizer;
 
 pub use backend::{
-    Backend, Completion, FinishReason, GenerateRequest, LossSpec, ModelSpec, OptimizerSpec, Policy, PolicyInfo,
-    Sampling, ScoreRequest, TrainSequence, UpdateReport, UpdateRequest,
+    Backend, Completion, FinishReason, GenerateRequest, LossSpec, ModelSpec, OptimizerSpec, Policy,
+    PolicyInfo, Sampling, ScoreRequest, TrainSequence, UpdateReport, UpdateRequest,
 };
 pub use context::{CallContext, Quiet};
 pub use domain::{
-    Answer, Domain, Grade, Message, Prompt, PromptBody, Proposal, ProposeRequest, ReferenceRule, Task, TaskKind,
-    Validation,
+    Answer, Domain, Grade, Message, Prompt, PromptBody, Proposal, ProposeRequest, ReferenceRule,
+    Task, TaskKind, Validation,
 };
 pub use engine::{Engine, EngineInfo, EngineKind, Services};
 pub use error::{ErrorCode, PluginError, Result};
-pub use executor::{Executor, Job, JobReport, Limits, LimitKind, Outcome, Protection, Purpose};
+pub use executor::{Executor, Job, JobReport, LimitKind, Limits, Outcome, Protection, Purpose};
 pub use optimizer::{GroupStats, RlOptimizer, Role, RolloutSummary, StepPlan};
 pub use tokenizer::{ControlTokens, Tokenizer, TokenizerInfo};
 
@@ -34,3 +37,16 @@ pub use tokenizer::{ControlTokens, Tokenizer, TokenizerInfo};
 pub use schemars;
 pub use serde;
 pub use serde_json;
+
+/// What the code that `export!` generates needs.
+#[doc(hidden)]
+pub mod __private {
+    pub use azr_abi::PluginModuleRef;
+    pub use azr_abi::abi_stable::library::LibHeader;
+
+    pub use crate::bridge::module::{
+        Export, Exported, Registration, backend, domain, executor, header, module, optimizer,
+        tokenizer,
+    };
+    pub use crate::manifest::Facts;
+}

@@ -33,7 +33,10 @@ pub fn strict(left: &Value, right: &Value) -> bool {
         | (FrozenSet(left), FrozenSet(right)) => same_items(left, right, strict),
         (Dict(left), Dict(right)) => {
             left.len() == right.len()
-                && left.iter().zip(right).all(|(left, right)| strict(&left.0, &right.0) && strict(&left.1, &right.1))
+                && left
+                    .iter()
+                    .zip(right)
+                    .all(|(left, right)| strict(&left.0, &right.0) && strict(&left.1, &right.1))
         }
         _ => false,
     }
@@ -54,8 +57,12 @@ pub fn answer(left: &Value, right: &Value) -> bool {
         (List(left), List(right)) | (Tuple(left), Tuple(right)) => same_items(left, right, answer),
         (Set(left) | FrozenSet(left), Set(right) | FrozenSet(right)) => same_elements(left, right),
         (Dict(left), Dict(right)) => same_entries(left, right),
-        (Complex(left_re, left_im), Complex(right_re, right_im)) => close((*left_re, *left_im), (*right_re, *right_im)),
-        (Complex(re, im), Float(real)) | (Float(real), Complex(re, im)) => close((*re, *im), (*real, 0.0)),
+        (Complex(left_re, left_im), Complex(right_re, right_im)) => {
+            close((*left_re, *left_im), (*right_re, *right_im))
+        }
+        (Complex(re, im), Float(real)) | (Float(real), Complex(re, im)) => {
+            close((*re, *im), (*real, 0.0))
+        }
         (Float(left), Float(right)) => close((*left, 0.0), (*right, 0.0)),
         _ => matches!((exact(left), exact(right)), (Some(left), Some(right)) if left == right),
     }
@@ -86,7 +93,8 @@ fn same_entries(left: &[(Value, Value)], right: &[(Value, Value)]) -> bool {
     }
     left.len() == right.len()
         && left.iter().all(|(name, value)| {
-            Key::of(name).is_ok_and(|key| by_key.get(&key).is_some_and(|other| answer(value, other)))
+            Key::of(name)
+                .is_ok_and(|key| by_key.get(&key).is_some_and(|other| answer(value, other)))
         })
 }
 
@@ -182,11 +190,17 @@ mod tests {
 
     #[test]
     fn strict_sees_types_bits_and_dict_order() {
-        let same = |left: &str, right: &str| strict(&parse_literal(left).unwrap(), &parse_literal(right).unwrap());
+        let same = |left: &str, right: &str| {
+            strict(&parse_literal(left).unwrap(), &parse_literal(right).unwrap())
+        };
         assert!(same("[nan, -0.0, {2, 1}]", "[-nan, -0.0, {1, 2}]"));
-        for (left, right) in
-            [("1", "True"), ("1", "1.0"), ("0.0", "-0.0"), ("{1: 1, 2: 2}", "{2: 2, 1: 1}"), ("{1}", "frozenset({1})")]
-        {
+        for (left, right) in [
+            ("1", "True"),
+            ("1", "1.0"),
+            ("0.0", "-0.0"),
+            ("{1: 1, 2: 2}", "{2: 2, 1: 1}"),
+            ("{1}", "frozenset({1})"),
+        ] {
             assert!(!same(left, right), "{left} {right}");
         }
     }

@@ -6,9 +6,9 @@
 
 pub mod equality;
 pub mod literal;
-//PROG
+pub mod program;
 pub mod value;
 
 pub use literal::{Arguments, LiteralError, parse_arguments, parse_literal};
-//PROG2
+pub use program::{ImportPolicy, Program, ProgramError};
 pub use value::{Unhashable, Value, ValueError};

@@ -4,7 +4,10 @@
 //! `complex(re, im)` and `float('inf')`. Refused: everything that would have to be evaluated, f-strings,
 //! `\N{…}` escapes, lone surrogates and `range(…)`, which equals no list in Python and is no plain value.
 
-use crate::value::{MAX_BYTES, MAX_DEPTH, MAX_DIGITS, MAX_NODES, Spelling, Unhashable, Value, ValueError, write_value};
+use crate::value::{
+    MAX_BYTES, MAX_DEPTH, MAX_DIGITS, MAX_NODES, Spelling, Unhashable, Value, ValueError,
+    write_value,
+};
 
 mod number;
 mod parser;
@@ -158,12 +161,66 @@ mod tests {
     #[test]
     fn everything_else_is_refused() {
         for text in [
-            "", " ", "1 2", "1\n2", "'a'\n'b'", "f'a'", "rf'a'", "__import__('os').system('x')", "x", "1 + 1", "1j+1",
-            "[1", "1]", "(,)", "[,]", "{1: 2, 3}", "{1, 2: 3}", "{**{}}", "[*[]]", "'a", "'''a''", "'a\nb'", "'\\x4'",
-            "'\\u12'", "'\\ud800'", "'\\N{DASH}'", "'\\U00110000'", "b'é'", "b'\\400'", "b'a' 'b'", "1__0", "_1", "1_",
-            "01", "0x", "0b2", "1e", "1.5x", "0xg", "-'a'", "-True", "not True", "lambda: 1", "range(3)", "...",
-            "set({1: 2})", "frozenset(1)", "dict(1)", "dict([(1, 2)])", "float('1')", "complex(1, 2, 3)", "set", "{[]}",
-            "type('T',(),{'__eq__':lambda s,o:True})()", "1 if True else 2", "a=1", "1;", "\"\\\"", "\0", "'\0'",
+            "",
+            " ",
+            "1 2",
+            "1\n2",
+            "'a'\n'b'",
+            "f'a'",
+            "rf'a'",
+            "__import__('os').system('x')",
+            "x",
+            "1 + 1",
+            "1j+1",
+            "[1",
+            "1]",
+            "(,)",
+            "[,]",
+            "{1: 2, 3}",
+            "{1, 2: 3}",
+            "{**{}}",
+            "[*[]]",
+            "'a",
+            "'''a''",
+            "'a\nb'",
+            "'\\x4'",
+            "'\\u12'",
+            "'\\ud800'",
+            "'\\N{DASH}'",
+            "'\\U00110000'",
+            "b'é'",
+            "b'\\400'",
+            "b'a' 'b'",
+            "1__0",
+            "_1",
+            "1_",
+            "01",
+            "0x",
+            "0b2",
+            "1e",
+            "1.5x",
+            "0xg",
+            "-'a'",
+            "-True",
+            "not True",
+            "lambda: 1",
+            "range(3)",
+            "...",
+            "set({1: 2})",
+            "frozenset(1)",
+            "dict(1)",
+            "dict([(1, 2)])",
+            "float('1')",
+            "complex(1, 2, 3)",
+            "set",
+            "{[]}",
+            "type('T',(),{'__eq__':lambda s,o:True})()",
+            "1 if True else 2",
+            "a=1",
+            "1;",
+            "\"\\\"",
+            "\0",
+            "'\0'",
         ] {
             assert!(parse_literal(text).is_err(), "{text:?}");
         }
@@ -179,10 +236,19 @@ mod tests {
         }
         assert_eq!(parse_literal(&" ".repeat(MAX_BYTES + 1)).unwrap_err(), LiteralError::TooLarge);
         assert!(parse_literal(&format!("[{}]", "1,".repeat(MAX_NODES - 1))).is_ok());
-        assert_eq!(parse_literal(&format!("[{}]", "1,".repeat(MAX_NODES))).unwrap_err(), LiteralError::TooManyNodes);
+        assert_eq!(
+            parse_literal(&format!("[{}]", "1,".repeat(MAX_NODES))).unwrap_err(),
+            LiteralError::TooManyNodes
+        );
         assert!(parse_literal(&"9".repeat(MAX_DIGITS)).is_ok());
-        assert_eq!(parse_literal(&"9".repeat(MAX_DIGITS + 1)).unwrap_err(), LiteralError::TooManyDigits);
-        assert_eq!(parse_literal(&("0x".to_owned() + &"f".repeat(4_000))).unwrap_err(), LiteralError::TooManyDigits);
+        assert_eq!(
+            parse_literal(&"9".repeat(MAX_DIGITS + 1)).unwrap_err(),
+            LiteralError::TooManyDigits
+        );
+        assert_eq!(
+            parse_literal(&("0x".to_owned() + &"f".repeat(4_000))).unwrap_err(),
+            LiteralError::TooManyDigits
+        );
         assert!(parse_literal(&("-".repeat(20_000) + "1")).is_ok());
     }
 
@@ -196,12 +262,31 @@ mod tests {
             ("a=1, b = 2", "a=1, b=2"),
             ("'x' 'y', set()", "'xy', set()"),
         ] {
-            assert_eq!(parse_arguments(text).map(|arguments| arguments.repr()).as_deref(), Ok(expected), "{text}");
+            assert_eq!(
+                parse_arguments(text).map(|arguments| arguments.repr()).as_deref(),
+                Ok(expected),
+                "{text}"
+            );
         }
-        for text in ["0) or (True", "3) or (True", ",", "1,,2", "a=1, 2", "*[1]", "**{}", "1)", "a==1", "f(1)", "class=1"] {
+        for text in [
+            "0) or (True",
+            "3) or (True",
+            ",",
+            "1,,2",
+            "a=1, 2",
+            "*[1]",
+            "**{}",
+            "1)",
+            "a==1",
+            "f(1)",
+            "class=1",
+        ] {
             assert!(parse_arguments(text).is_err(), "{text}");
         }
-        assert_eq!(parse_arguments("a=1, a=2").unwrap_err(), LiteralError::RepeatedKeyword("a".into()));
+        assert_eq!(
+            parse_arguments("a=1, a=2").unwrap_err(),
+            LiteralError::RepeatedKeyword("a".into())
+        );
         assert!(Arguments::from_canonical("1, k=[2]").is_ok());
         assert!(Arguments::from_canonical("1,k=[2]").is_err());
     }

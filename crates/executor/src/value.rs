@@ -184,11 +184,19 @@ mod tests {
     #[test]
     fn equal_keys_merge_as_in_python() {
         let one = || Value::from(1);
-        let set = Value::set(vec![Value::Bool(true), one(), Value::Float(1.0), Value::Complex(1.0, 0.0)]).unwrap();
+        let set =
+            Value::set(vec![Value::Bool(true), one(), Value::Float(1.0), Value::Complex(1.0, 0.0)])
+                .unwrap();
         assert_eq!(set.repr(), "{True}");
-        let dict = Value::dict(vec![(one(), "a".into()), (Value::Float(1.5), "b".into()), (Value::Bool(true), "c".into())]);
+        let dict = Value::dict(vec![
+            (one(), "a".into()),
+            (Value::Float(1.5), "b".into()),
+            (Value::Bool(true), "c".into()),
+        ]);
         assert_eq!(dict.unwrap().repr(), "{1: 'c', 1.5: 'b'}");
-        let tuples = Value::set(vec![Value::Tuple(vec![one()]), Value::Tuple(vec![Value::Float(1.0)])]).unwrap();
+        let tuples =
+            Value::set(vec![Value::Tuple(vec![one()]), Value::Tuple(vec![Value::Float(1.0)])])
+                .unwrap();
         assert_eq!(tuples.repr(), "{(1,)}");
     }
 
@@ -223,15 +231,39 @@ mod tests {
             "frozenset()",
             "frozenset({1, 2.5, 'x'})",
         ] {
-            assert_eq!(Value::from_canonical(text).map(|value| value.to_canonical()).as_deref(), Ok(text));
+            assert_eq!(
+                Value::from_canonical(text).map(|value| value.to_canonical()).as_deref(),
+                Ok(text)
+            );
         }
     }
 
     #[test]
     fn other_spellings_are_refused() {
-        for text in ["{2, 1}", "{1, 1}", "1_0", "\"a\"", "'é'", "(1)", "[1,2]", "1+2j", " 1", "{1: 2, 1: 3}", "1e16", "-nan", "0x1"] {
-            assert_eq!(Value::from_canonical(text).unwrap_err(), ValueError::NotCanonical, "{text}");
+        for text in [
+            "{2, 1}",
+            "{1, 1}",
+            "1_0",
+            "\"a\"",
+            "'é'",
+            "(1)",
+            "[1,2]",
+            "1+2j",
+            " 1",
+            "{1: 2, 1: 3}",
+            "1e16",
+            "-nan",
+            "0x1",
+        ] {
+            assert_eq!(
+                Value::from_canonical(text).unwrap_err(),
+                ValueError::NotCanonical,
+                "{text}"
+            );
         }
-        assert!(matches!(Value::from_canonical("{[]}"), Err(ValueError::Literal(LiteralError::Unhashable(_)))));
+        assert!(matches!(
+            Value::from_canonical("{[]}"),
+            Err(ValueError::Literal(LiteralError::Unhashable(_)))
+        ));
     }
 }

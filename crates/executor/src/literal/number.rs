@@ -20,10 +20,16 @@ impl Parser<'_> {
             (Some(b'0'), Some(b'b' | b'B')) => Some(2),
             _ => None,
         };
-        let number = if let Some(radix) = radix { self.radix_integer(radix)? } else { self.decimal()? };
+        let number =
+            if let Some(radix) = radix { self.radix_integer(radix)? } else { self.decimal()? };
         // `1if` and `1.5x` are no numbers.
         match self.byte(0) {
-            Some(byte) if byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'.' || !byte.is_ascii() => {
+            Some(byte)
+                if byte.is_ascii_alphanumeric()
+                    || byte == b'_'
+                    || byte == b'.'
+                    || !byte.is_ascii() =>
+            {
                 Err(self.expected("the end of the number"))
             }
             _ => Ok(number),

@@ -8,9 +8,10 @@ type Result<T> = std::result::Result<T, LiteralError>;
 
 /// Words that Python does not take as a keyword argument's name.
 const RESERVED: [&str; 35] = [
-    "False", "None", "True", "and", "as", "assert", "async", "await", "break", "class", "continue", "def", "del",
-    "elif", "else", "except", "finally", "for", "from", "global", "if", "import", "in", "is", "lambda", "nonlocal",
-    "not", "or", "pass", "raise", "return", "try", "while", "with", "yield",
+    "False", "None", "True", "and", "as", "assert", "async", "await", "break", "class", "continue",
+    "def", "del", "elif", "else", "except", "finally", "for", "from", "global", "if", "import",
+    "in", "is", "lambda", "nonlocal", "not", "or", "pass", "raise", "return", "try", "while",
+    "with", "yield",
 ];
 
 pub(super) struct Parser<'a> {
@@ -91,8 +92,13 @@ impl<'a> Parser<'a> {
         let overflows = matches!(value, Value::Int(_)) && real.is_infinite();
         match self.primary()? {
             // The sums are Python's: they decide about the signs of zeros.
-            Value::Complex(re, im) if !overflows => Ok(Value::Complex(real + sign * re, 0.0 + sign * im)),
-            _ => Err(LiteralError::Syntax { offset: start, expected: "a real and an imaginary number" }),
+            Value::Complex(re, im) if !overflows => {
+                Ok(Value::Complex(real + sign * re, 0.0 + sign * im))
+            }
+            _ => Err(LiteralError::Syntax {
+                offset: start,
+                expected: "a real and an imaginary number",
+            }),
         }
     }
 
@@ -110,7 +116,9 @@ impl<'a> Parser<'a> {
         match self.primary()? {
             Value::Int(value) => Ok(Value::Int(if negative { -value } else { value })),
             Value::Float(value) => Ok(Value::Float(if negative { -value } else { value })),
-            Value::Complex(re, im) => Ok(if negative { Value::Complex(-re, -im) } else { Value::Complex(re, im) }),
+            Value::Complex(re, im) => {
+                Ok(if negative { Value::Complex(-re, -im) } else { Value::Complex(re, im) })
+            }
             _ => Err(LiteralError::Syntax { offset, expected: "a number after a sign" }),
         }
     }
@@ -128,7 +136,11 @@ impl<'a> Parser<'a> {
             Some(b'[') => self.nested(|parser| Ok(Value::List(parser.items(b']')?))),
             Some(b'{') => self.nested(Self::braces),
             Some(byte) if byte.is_ascii_alphabetic() || byte == b'_' => {
-                if self.at_string_prefix() { self.strings() } else { self.named() }
+                if self.at_string_prefix() {
+                    self.strings()
+                } else {
+                    self.named()
+                }
             }
             _ => Err(self.expected("a literal")),
         }
@@ -231,7 +243,10 @@ impl<'a> Parser<'a> {
         }
         let offset = self.position();
         let elements = match self.expression()? {
-            Value::List(items) | Value::Tuple(items) | Value::Set(items) | Value::FrozenSet(items) => items,
+            Value::List(items)
+            | Value::Tuple(items)
+            | Value::Set(items)
+            | Value::FrozenSet(items) => items,
             _ => return Err(LiteralError::Syntax { offset, expected: "a container of elements" }),
         };
         self.require(b')', "')'")?;
@@ -243,7 +258,9 @@ impl<'a> Parser<'a> {
         let mut names = std::collections::BTreeSet::new();
         while !self.take(b')') {
             self.count()?;
-            let Some(name) = self.keyword_name() else { return Err(self.expected("a keyword argument")) };
+            let Some(name) = self.keyword_name() else {
+                return Err(self.expected("a keyword argument"));
+            };
             if !names.insert(name) {
                 return Err(LiteralError::RepeatedKeyword(name.to_owned()));
             }
@@ -275,7 +292,9 @@ impl<'a> Parser<'a> {
             },
             _ => None,
         };
-        value.map(Value::Float).ok_or(LiteralError::Syntax { offset, expected: "'inf', '-inf' or 'nan'" })
+        value
+            .map(Value::Float)
+            .ok_or(LiteralError::Syntax { offset, expected: "'inf', '-inf' or 'nan'" })
     }
 
     /// Takes `name =` if it stands here.
@@ -293,7 +312,8 @@ impl<'a> Parser<'a> {
     fn identifier(&mut self) -> &'a str {
         let start = self.position();
         let rest = self.text.get(start..).unwrap_or_default();
-        let length = rest.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').count();
+        let length =
+            rest.bytes().take_while(|byte| byte.is_ascii_alphanumeric() || *byte == b'_').count();
         self.offset = start + length;
         rest.get(..length).unwrap_or_default()
     }
@@ -345,7 +365,8 @@ impl<'a> Parser<'a> {
                 Some(b'\\') if matches!(self.byte(1), Some(b'\n')) => self.offset += 2,
                 Some(b'#') => {
                     let rest = self.text.as_bytes().get(self.offset..).unwrap_or_default();
-                    self.offset += rest.iter().take_while(|byte| !matches!(byte, b'\n' | b'\r')).count();
+                    self.offset +=
+                        rest.iter().take_while(|byte| !matches!(byte, b'\n' | b'\r')).count();
                 }
                 _ => return,
             }

@@ -55,7 +55,8 @@ impl Parser<'_> {
                 b'\'' | b'"' => return Some(prefix),
                 b'r' | b'R' if !prefix.raw => prefix.raw = true,
                 b'b' | b'B' if !prefix.bytes => prefix.bytes = true,
-                b'u' | b'U' if prefix.length == 0 && matches!(self.byte(1), Some(b'\'' | b'"')) => {}
+                b'u' | b'U' if prefix.length == 0 && matches!(self.byte(1), Some(b'\'' | b'"')) => {
+                }
                 _ => return None,
             }
             prefix.length += 1;
@@ -115,13 +116,18 @@ impl Parser<'_> {
                 return Ok(());
             }
             b'0'..=b'7' => {
-                let length = (1..3).take_while(|ahead| matches!(self.byte(*ahead), Some(b'0'..=b'7'))).count() + 1;
+                let length = (1..3)
+                    .take_while(|ahead| matches!(self.byte(*ahead), Some(b'0'..=b'7')))
+                    .count()
+                    + 1;
                 return self.code(0, length, 8, target);
             }
             b'x' => return self.code(1, 2, 16, target),
             b'u' if matches!(target, Content::Str(_)) => return self.code(1, 4, 16, target),
             b'U' if matches!(target, Content::Str(_)) => return self.code(1, 8, 16, target),
-            b'N' if matches!(target, Content::Str(_)) => return Err(self.expected("no named character")),
+            b'N' if matches!(target, Content::Str(_)) => {
+                return Err(self.expected("no named character"));
+            }
             // Python keeps the backslash of an unknown escape.
             _ => return self.push('\\', target),
         };
@@ -141,7 +147,9 @@ impl Parser<'_> {
         let code = if is_number { u32::from_str_radix(digits, radix).ok() } else { None };
         let Some(code) = code else { return Err(self.expected("a numeric escape")) };
         match target {
-            Content::Str(_) if (0xd800..0xe000).contains(&code) => return Err(LiteralError::Surrogate),
+            Content::Str(_) if (0xd800..0xe000).contains(&code) => {
+                return Err(LiteralError::Surrogate);
+            }
             Content::Str(text) => match char::from_u32(code) {
                 Some(character) => text.push(character),
                 None => return Err(self.expected("a Unicode character")),

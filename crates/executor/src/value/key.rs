@@ -30,13 +30,17 @@ impl Key {
             Value::Complex(re, im) => Self::Complex(total_order(*re), total_order(*im)),
             Value::Str(text) => Self::Str(text.clone()),
             Value::Bytes(bytes) => Self::Bytes(bytes.clone()),
-            Value::Tuple(items) => Self::Tuple(items.iter().map(Self::of).collect::<Result<_, _>>()?),
+            Value::Tuple(items) => {
+                Self::Tuple(items.iter().map(Self::of).collect::<Result<_, _>>()?)
+            }
             Value::FrozenSet(items) => {
                 let mut keys = items.iter().map(Self::of).collect::<Result<Vec<_>, _>>()?;
                 keys.sort();
                 Self::FrozenSet(keys)
             }
-            Value::List(_) | Value::Dict(_) | Value::Set(_) => return Err(Unhashable(value.type_name())),
+            Value::List(_) | Value::Dict(_) | Value::Set(_) => {
+                return Err(Unhashable(value.type_name()));
+            }
         })
     }
 
@@ -52,9 +56,14 @@ pub(crate) fn exact_integer(value: f64) -> Option<BigInt> {
     }
     let bits = value.to_bits();
     let exponent = i64::try_from((bits >> 52) & 0x7ff).unwrap_or(0);
-    let mantissa = if exponent == 0 { (bits & ((1 << 52) - 1)) << 1 } else { (bits & ((1 << 52) - 1)) | (1 << 52) };
+    let mantissa = if exponent == 0 {
+        (bits & ((1 << 52) - 1)) << 1
+    } else {
+        (bits & ((1 << 52) - 1)) | (1 << 52)
+    };
     let shift = exponent - 1075;
-    let magnitude = if shift >= 0 { BigInt::from(mantissa) << shift } else { BigInt::from(mantissa) >> -shift };
+    let magnitude =
+        if shift >= 0 { BigInt::from(mantissa) << shift } else { BigInt::from(mantissa) >> -shift };
     Some(if value < 0.0 { -magnitude } else { magnitude })
 }
 

@@ -1,1 +1,38 @@
-//! To be written.
+//! The Absolute Zero loop (arXiv 2505.03335): one policy proposes tasks, domains verify them, the same
+//! policy solves them, and one update rewards both roles.
+//!
+//! The loop knows engines only as `azr-plugin` traits, does no I/O, prints nothing and reads no clock but
+//! the one it is given. A step is a pure function of (weights, buffers, configuration, step number):
+//! every random choice is keyed by the run's seed and the place of the choice, so a resumed run and an
+//! uninterrupted one do the same.
+
+mod buffer;
+mod config;
+mod error;
+mod learn;
+mod metrics;
+mod mix;
+mod monitor;
+mod observe;
+mod prompts;
+mod proposals;
+mod random;
+mod record;
+mod reward;
+mod seeding;
+mod selfplay;
+mod solving;
+mod stage;
+
+pub use buffer::{Buffer, BufferEntry, Buffers};
+pub use config::{
+    Admission, BufferPolicy, Learnability, Mix, ReferenceSampling, SelfPlayConfig, SolverBatch,
+};
+pub use error::{Result, SelfPlayError};
+pub use monitor::{Flag, flags};
+pub use observe::{Clock, Observer, Phase, Silent, WallClock};
+pub use record::{
+    ChatMessage, Finish, PromptText, RolloutPhase, RolloutRecord, SafetyRecord, StepOutput,
+};
+pub use reward::{proposer_reward, solver_reward};
+pub use selfplay::{Engines, SelfPlay};

@@ -1,0 +1,284 @@
+//! The loop's settings and the two named profiles.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Result, SelfPlayError};
+
+/// Settings of the loop. The default is [`SelfPlayConfig::robust`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SelfPlayConfig {
+    /// Seed of every random choice of the run.
+    pub seed: u64,
+    /// Rollouts per (domain, task kind, role) and step.
+    pub batch_size: usize,
+    /// Solver samples per valid proposal from which its solve rate is estimated; at least 2.
+    pub learnability_samples: u32,
+    /// Softmax temperature of all sampling, more than 0; the optimizer must use the same.
+    pub temperature: f32,
+    /// Nucleus mass in (0, 1]. Below 1 the recorded log-probabilities (of the full distribution) are not quite
+    /// those of the sampler, so the update is slightly off-policy.
+    pub top_p: f32,
+    /// How a solve rate becomes a proposer's reward.
+    pub learnability: Learnability,
+    /// Reward of a valid, well-formed proposal whose learnability is 0 (always or never solved).
+    ///
+    /// The paper's formula says 0, its code says -0.5, and its published numbers come from the code; both
+    /// profiles use -0.5. It still ranks such a proposal above an invalid one (-1), and it keeps a wide gap to the
+    /// lowest positive reward (1/8 with 8 samples), without which a proposer that has learned to be valid
+    /// gains next to nothing by leaving tasks that everybody solves.
+    pub zero_learnability_reward: f32,
+    /// Which valid proposals enter the buffers.
+    pub admission: Admission,
+    /// When the solver's tasks are chosen.
+    pub solver_batch: SolverBatch,
+    /// How the solver's tasks are chosen.
+    pub mix: Mix,
+    /// Whether the solver trains on the samples of the solve-rate estimates in place of fresh samples of new tasks.
+    /// Saves most of the sampling but differs from the published method; needs `solver_batch = "same_step"`.
+    pub reuse_estimates: bool,
+    /// Whether proposals are trained. Without it they still fill the buffers.
+    pub train_proposer: bool,
+    /// During the first so many steps nothing is proposed and only the solver trains, on the seed tasks.
+    pub solver_only_steps: u64,
+    /// Task kinds that are proposed and solved; empty means all kinds of all domains.
+    pub kinds: Vec<String>,
+    /// How a proposal's references are drawn.
+    pub references: ReferenceSampling,
+    /// Most tasks per (domain, task kind).
+    pub buffer_capacity: usize,
+    /// What happens to a full buffer.
+    pub buffer_policy: BufferPolicy,
+    /// Whether a task that is in its buffer already, or came up before in the same step, is left out, and
+    /// equal proposals of one step share one solve-rate estimate.
+    pub dedupe: bool,
+    /// Longest prompt in tokens. Proposal prompts above it are drawn again with fewer references.
+    pub max_prompt_tokens: usize,
+    /// Tasks per kind that are proposed with the untrained policy before the first step; 0 starts from the
+    /// domain's own seed tasks alone.
+    pub seed_tasks: usize,
+    /// Seeding gives up after so many rounds of `batch_size` proposals per kind, and starts with what it has.
+    pub max_seed_rounds: u64,
+}
+
+impl SelfPlayConfig {
+    /// The published system (arXiv 2505.03335 and its code): the solver trains on the previous step's
+    /// proposals, buffers keep their oldest tasks and duplicates, and 256 seed tasks come first.
+    pub fn paper() -> Self {
+        Self {
+            solver_batch: SolverBatch::PreviousStep,
+            buffer_policy: BufferPolicy::KeepOldest,
+            dedupe: false,
+            seed_tasks: 256,
+            max_seed_rounds: 1_000,
+            ..Self::robust()
+        }
+    }
+
+    /// Our fixes: the solver trains on this step's proposals, buffers forget their oldest tasks and hold each
+    /// task once. Training starts from the domains' own seed tasks: a small model that rarely proposes a valid
+    /// task would spend hours on seeds that the same hours of training would bring anyway.
+    pub fn robust() -> Self {
+        Self {
+            seed: 0,
+            batch_size: 64,
+            learnability_samples: 8,
+            temperature: 1.0,
+            top_p: 1.0,
+            learnability: Learnability::OneMinus,
+            zero_learnability_reward: -0.5,
+            admission: Admission::All,
+            solver_batch: SolverBatch::SameStep,
+            mix: Mix::MaxNew,
+            reuse_estimates: false,
+            train_proposer: true,
+            solver_only_steps: 0,
+            kinds: Vec::new(),
+            references: ReferenceSampling::Uniform,
+            buffer_capacity: 16_384,
+            buffer_policy: BufferPolicy::Ring,
+            dedupe: true,
+            max_prompt_tokens: 6_144,
+            seed_tasks: 0,
+            max_seed_rounds: 100,
+        }
+    }
+
+    /// Refuses settings that make no run.
+    ///
+    /// # Errors
+    /// [`SelfPlayError::Config`] naming the key and the way out.
+    pub fn validate(&self) -> Result<()> {
+        let refuse = |message: String, hint: &str| Err(SelfPlayError::config(message, hint));
+        if self.learnability_samples < 2 {
+            return refuse(
+                format!(
+                    "learnability_samples is {}, it must be at least 2",
+                    self.learnability_samples
+                ),
+                "one sample is solved always or never, so no proposal would ever count as learnable",
+            );
+        }
+        if !(self.temperature > 0.0 && self.temperature.is_finite()) {
+            return refuse(
+                format!("temperature is {}, it must be more than 0", self.temperature),
+                "greedy samples are all equal, so no proposal would ever count as learnable; use 1.0",
+            );
+        }
+        if !(self.top_p > 0.0 && self.top_p <= 1.0) {
+            return refuse(
+                format!("top_p is {}, it must be in 0..=1 and not 0", self.top_p),
+                "use 1.0",
+            );
+        }
+        if !self.zero_learnability_reward.is_finite() {
+            return refuse("zero_learnability_reward is not finite".into(), "use -0.5 or 0.0");
+        }
+        for (key, value) in [
+            ("batch_size", self.batch_size),
+            ("buffer_capacity", self.buffer_capacity),
+            ("max_prompt_tokens", self.max_prompt_tokens),
+        ] {
+            if value == 0 {
+                return refuse(
+                    format!("{key} is 0, it must be at least 1"),
+                    "leave it out to use the profile's value",
+                );
+            }
+        }
+        if self.reuse_estimates && self.solver_batch == SolverBatch::PreviousStep {
+            return refuse(
+                "reuse_estimates needs this step's proposals".into(),
+                "set solver_batch = \"same_step\", or reuse_estimates = false",
+            );
+        }
+        Ok(())
+    }
+}
+
+impl Default for SelfPlayConfig {
+    fn default() -> Self {
+        Self::robust()
+    }
+}
+
+/// How a solve rate `r` becomes a learnability in 0..=1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Learnability {
+    /// `1 - r`, but 0 for tasks that are never solved (arXiv 2505.03335, equation 4).
+    OneMinus,
+    /// `1 - r` throughout: rewards tasks that are never solved most.
+    Inverse,
+    /// `1 - 2 |r - 0.5|`: peaks where every other sample solves the task (R-Zero, arXiv 2508.05004).
+    Uncertainty,
+}
+
+/// Which valid proposals enter the buffers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Admission {
+    /// All of them.
+    All,
+    /// Those that are not always solved.
+    NotAlwaysSolved,
+    /// Those that are sometimes solved and sometimes not.
+    Informative,
+}
+
+/// When the solver's tasks are chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SolverBatch {
+    /// After this step's proposals: they are the new tasks.
+    SameStep,
+    /// Before this step's proposals: those of the previous step are the new tasks.
+    PreviousStep,
+}
+
+/// How the solver's tasks are chosen. A buffer with too few tasks is drawn from repeatedly.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mix {
+    /// As many new tasks as there are; the rest uniformly from the whole buffer.
+    MaxNew,
+    /// Up to half of the batch new tasks; the rest uniformly from the whole buffer.
+    HalfNew,
+    /// Uniformly from the whole buffer.
+    UniformTotal,
+}
+
+/// How a proposal's references are drawn, always without replacement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReferenceSampling {
+    /// Every task alike.
+    Uniform,
+    /// A task admitted at step `s` counts `s + 1` times. Reported to risk collapse (arXiv 2505.03335).
+    Recent,
+}
+
+/// What happens to a full buffer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BufferPolicy {
+    /// The oldest task leaves.
+    Ring,
+    /// New tasks are turned away, which freezes the curriculum.
+    KeepOldest,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(config: SelfPlayConfig) -> String {
+        config.validate().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn both_profiles_make_a_run() {
+        SelfPlayConfig::paper().validate().unwrap();
+        assert_eq!(SelfPlayConfig::default(), SelfPlayConfig::robust());
+        SelfPlayConfig::robust().validate().unwrap();
+    }
+
+    #[test]
+    fn estimates_need_several_different_samples() {
+        let one = refusal(SelfPlayConfig { learnability_samples: 1, ..SelfPlayConfig::default() });
+        assert!(one.contains("learnability_samples") && one.contains("always or never"), "{one}");
+        let greedy = refusal(SelfPlayConfig { temperature: 0.0, ..SelfPlayConfig::default() });
+        assert!(greedy.contains("temperature") && greedy.contains("equal"), "{greedy}");
+        refusal(SelfPlayConfig { temperature: f32::NAN, ..SelfPlayConfig::default() });
+    }
+
+    #[test]
+    fn other_impossible_settings_are_named() {
+        for (config, key) in [
+            (SelfPlayConfig { top_p: 0.0, ..SelfPlayConfig::default() }, "top_p"),
+            (SelfPlayConfig { batch_size: 0, ..SelfPlayConfig::default() }, "batch_size"),
+            (SelfPlayConfig { buffer_capacity: 0, ..SelfPlayConfig::default() }, "buffer_capacity"),
+            (
+                SelfPlayConfig { zero_learnability_reward: f32::NAN, ..SelfPlayConfig::default() },
+                "zero_learnability",
+            ),
+            (
+                SelfPlayConfig { reuse_estimates: true, ..SelfPlayConfig::paper() },
+                "reuse_estimates",
+            ),
+        ] {
+            let message = refusal(config);
+            assert!(message.contains(key), "{message}");
+        }
+    }
+
+    #[test]
+    fn settings_read_and_write() {
+        let config: SelfPlayConfig =
+            serde_json::from_str(r#"{"mix": "half_new", "kinds": ["abduction"]}"#).unwrap();
+        assert_eq!((config.mix, config.batch_size), (Mix::HalfNew, 64));
+        let text = serde_json::to_string(&config).unwrap();
+        assert_eq!(serde_json::from_str::<SelfPlayConfig>(&text).unwrap(), config);
+        assert!(serde_json::from_str::<SelfPlayConfig>(r#"{"batchsize": 3}"#).is_err());
+    }
+}

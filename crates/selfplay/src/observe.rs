@@ -1,0 +1,116 @@
+//! What the loop tells its caller while it works, and the clock it is given.
+
+use std::time::{Duration, Instant};
+
+use azr_plugin::CallContext;
+
+/// A part of a step that takes time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Proposals are sampled.
+    Propose,
+    /// Proposals are verified.
+    Validate,
+    /// New tasks are solved several times to estimate their solve rate.
+    Estimate,
+    /// The answers of the estimates are graded.
+    GradeEstimate,
+    /// The solver's tasks are solved.
+    Solve,
+    /// The solver's answers are graded.
+    Grade,
+    /// The policy learns.
+    Update,
+}
+
+impl Phase {
+    /// The phase's name in metrics: `time/<name>_s`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Propose => "propose",
+            Self::Validate => "validate",
+            Self::Estimate => "estimate",
+            Self::GradeEstimate => "grade_estimate",
+            Self::Solve => "solve",
+            Self::Grade => "grade",
+            Self::Update => "update",
+        }
+    }
+
+    /// What the phase's progress counts.
+    pub const fn unit(self) -> &'static str {
+        match self {
+            Self::Propose | Self::Estimate | Self::Solve | Self::Update => "tokens",
+            Self::Validate => "proposals",
+            Self::GradeEstimate | Self::Grade => "answers",
+        }
+    }
+}
+
+/// Watches a step. Calls may come from any thread.
+pub trait Observer: Sync {
+    /// A phase begins; it has `total` units of work at most.
+    fn phase_started(&self, _phase: Phase, _total: u64) {}
+
+    /// `done` of `total` units of the phase's work are finished.
+    fn progress(&self, _phase: Phase, _done: u64, _total: u64, _unit: &'static str) {}
+
+    /// A phase ended, well or not.
+    fn phase_finished(&self, _phase: Phase) {}
+
+    /// True once the step should end with [`SelfPlayError::Cancelled`](crate::SelfPlayError::Cancelled).
+    fn is_cancelled(&self) -> bool {
+        false
+    }
+}
+
+/// An observer that watches nothing and never cancels.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Silent;
+
+impl Observer for Silent {}
+
+/// Measures how long phases take. Only timings depend on it.
+pub trait Clock: Send + Sync {
+    /// Time since some fixed moment; never goes back.
+    fn now(&self) -> Duration;
+}
+
+/// The machine's monotonic clock.
+#[derive(Debug, Clone, Copy)]
+pub struct WallClock {
+    start: Instant,
+}
+
+impl Default for WallClock {
+    fn default() -> Self {
+        Self { start: Instant::now() }
+    }
+}
+
+impl Clock for WallClock {
+    fn now(&self) -> Duration {
+        self.start.elapsed()
+    }
+}
+
+/// Hands the progress of one engine call on to the observer.
+pub(crate) struct PhaseContext<'a> {
+    pub(crate) observer: &'a dyn Observer,
+    pub(crate) phase: Phase,
+    /// Units that earlier calls of the same phase have done.
+    pub(crate) before: u64,
+    /// Units of the whole phase.
+    pub(crate) total: u64,
+}
+
+impl CallContext for PhaseContext<'_> {
+    fn progress(&self, done: u64, _total: u64) {
+        let done = self.before.saturating_add(done).min(self.total);
+        self.observer.progress(self.phase, done, self.total, self.phase.unit());
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.observer.is_cancelled()
+    }
+}

@@ -1,0 +1,305 @@
+//! The loop itself: engines in, one step at a time out.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::sync::Arc;
+
+use azr_plugin::{Domain, Policy, RlOptimizer, Tokenizer};
+
+use crate::learn::{learn, plan};
+use crate::metrics::{Metrics, timings};
+use crate::proposals::{admit, estimate, propose, reward};
+use crate::seeding::seed;
+use crate::solving::{self, choose, solve};
+use crate::stage::{Channel, Rollout, Stage};
+use crate::{
+    BufferEntry, Buffers, Clock, Mix, Observer, Result, RolloutRecord, SafetyRecord,
+    SelfPlayConfig, SelfPlayError, SolverBatch, StepOutput, WallClock, flags,
+};
+
+/// The engines of a run.
+pub struct Engines {
+    /// The model's tokenizer.
+    pub tokenizer: Arc<dyn Tokenizer>,
+    /// The model.
+    pub policy: Box<dyn Policy>,
+    /// Domains by name; their order is that of prompts and metrics.
+    pub domains: Vec<(String, Arc<dyn Domain>)>,
+    /// Rewards to updates.
+    pub optimizer: Arc<dyn RlOptimizer>,
+}
+
+impl fmt::Debug for Engines {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let domains: Vec<&str> = self.domains.iter().map(|(name, _)| name.as_str()).collect();
+        f.debug_struct("Engines")
+            .field("policy", &self.policy.info())
+            .field("domains", &domains)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A run in memory: engines, buffers and settings.
+///
+/// A fresh run calls [`SelfPlay::seed`] and then [`SelfPlay::step`] with 1, 2, …; a resumed one loads the
+/// policy's checkpoint, calls [`SelfPlay::restore_buffers`] and goes on with the next step.
+pub struct SelfPlay {
+    config: SelfPlayConfig,
+    engines: Engines,
+    channels: Vec<Channel>,
+    buffers: Buffers,
+    clock: Box<dyn Clock>,
+}
+
+impl fmt::Debug for SelfPlay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SelfPlay")
+            .field("config", &self.config)
+            .field("engines", &self.engines)
+            .finish_non_exhaustive()
+    }
+}
+
+impl SelfPlay {
+    /// A run with empty buffers, timed by the machine's clock.
+    ///
+    /// # Errors
+    /// Settings that make no run, kinds that no domain has, an optimizer whose temperature is not that of sampling.
+    pub fn new(config: SelfPlayConfig, engines: Engines) -> Result<Self> {
+        config.validate()?;
+        let channels = channels(&config, &engines.domains)?;
+        // Found out now rather than at the end of the first step, which can be an hour later.
+        plan(engines.optimizer.as_ref(), 0, &[], &config)?;
+        let kinds = channels
+            .iter()
+            .map(|channel| (channel.domain_name.as_str(), channel.kind.name.as_str()));
+        let buffers = Buffers::new(&config, kinds);
+        Ok(Self { config, engines, channels, buffers, clock: Box::new(WallClock::default()) })
+    }
+
+    /// The same run with another clock.
+    #[must_use]
+    pub fn with_clock(self, clock: Box<dyn Clock>) -> Self {
+        Self { clock, ..self }
+    }
+
+    /// The settings.
+    pub fn config(&self) -> &SelfPlayConfig {
+        &self.config
+    }
+
+    /// The model, to save a checkpoint or to evaluate it.
+    pub fn policy(&self) -> &dyn Policy {
+        self.engines.policy.as_ref()
+    }
+
+    /// The model, to load a checkpoint or to sample from it.
+    pub fn policy_mut(&mut self) -> &mut dyn Policy {
+        self.engines.policy.as_mut()
+    }
+
+    /// The buffers.
+    pub fn buffers(&self) -> &Buffers {
+        &self.buffers
+    }
+
+    /// Rebuilds the buffers from every task that was admitted so far, in order ([`StepOutput::admitted`]).
+    ///
+    /// # Errors
+    /// See [`Buffers::restore`].
+    pub fn restore_buffers(
+        &mut self,
+        entries: impl IntoIterator<Item = BufferEntry>,
+    ) -> Result<()> {
+        self.buffers.restore(entries)
+    }
+
+    /// Fills empty buffers before the first step: with the domains' own seed tasks and, when
+    /// [`SelfPlayConfig::seed_tasks`] asks for more, with proposals of the untrained policy.
+    ///
+    /// # Errors
+    /// An engine failed or the observer cancelled; the buffers are then to be restored before going on.
+    pub fn seed(&mut self, observer: &dyn Observer) -> Result<StepOutput> {
+        let start = self.clock.now();
+        let mut metrics = Metrics::default();
+        let (mut stage, buffers) = self.stage(0, observer);
+        let (admitted, rollouts) = seed(&mut stage, buffers, &mut metrics)?;
+        metrics.buffers(&stage, buffers, &[])?;
+        let rollouts = rollouts.into_iter().map(|rollout| rollout.record).collect();
+        let step_s = (stage.clock.now().saturating_sub(start)).as_secs_f64();
+        Ok(output(&stage, metrics, step_s, 0, rollouts, admitted))
+    }
+
+    /// One self-play step, numbered from 1: proposals, their verification and solve rates, answers, one update.
+    ///
+    /// # Errors
+    /// An engine failed or the observer cancelled. Unless the update itself reported success, the policy's weights
+    /// are those before the step, but the buffers may hold tasks of the step: restore them before going on.
+    pub fn step(&mut self, step: u64, observer: &dyn Observer) -> Result<StepOutput> {
+        let start = self.clock.now();
+        let (mut stage, buffers) = self.stage(step, observer);
+        let SelfPlayConfig { batch_size, mix, solver_batch, reuse_estimates, .. } = *stage.config;
+        let early = match solver_batch {
+            SolverBatch::PreviousStep => {
+                Some(choose(&stage, buffers, step.saturating_sub(1), mix, |_| batch_size)?)
+            }
+            SolverBatch::SameStep => None,
+        };
+
+        let is_proposing = step > stage.config.solver_only_steps;
+        let active = |(number, channel): (usize, &Channel)| {
+            (is_proposing && channel.is_active).then_some(number)
+        };
+        let proposing: Vec<usize> = stage.channels.iter().enumerate().filter_map(active).collect();
+        let (mut proposed, n_overlong) = propose(&mut stage, buffers, &proposing, batch_size)?;
+        let mut estimates = estimate(&mut stage, &mut proposed)?;
+        reward(&stage, &mut proposed);
+        let admitted = admit(&stage, buffers, &proposed)?;
+
+        let mut n_estimated: BTreeMap<usize, BTreeSet<u32>> = BTreeMap::new();
+        if reuse_estimates {
+            solving::reward(&mut estimates);
+            for rollout in &estimates {
+                n_estimated.entry(rollout.channel).or_default().insert(rollout.prompt_index);
+            }
+        }
+        let tasks = match early {
+            Some(tasks) => tasks,
+            None => {
+                let n_left = |channel| {
+                    batch_size.saturating_sub(n_estimated.get(&channel).map_or(0, BTreeSet::len))
+                };
+                let mix = if reuse_estimates { Mix::UniformTotal } else { mix };
+                choose(&stage, buffers, step, mix, n_left)?
+            }
+        };
+        let mut solved = solve(&mut stage, tasks)?;
+
+        let is_trained = stage.config.train_proposer;
+        let proposals =
+            proposed.iter_mut().map(|proposal| &mut proposal.rollout).filter(|_| is_trained);
+        let reused = estimates.iter_mut().filter(|_| reuse_estimates);
+        let mut trained: Vec<&mut Rollout> = proposals.chain(reused).chain(&mut solved).collect();
+        let learned = learn(&mut stage, &mut trained)?;
+
+        let mut metrics = Metrics::default();
+        metrics.proposals(&stage, &proposed, &n_overlong);
+        metrics.estimates(&stage, &proposed);
+        let answers: Vec<&Rollout> =
+            estimates.iter().filter(|_| reuse_estimates).chain(&solved).collect();
+        metrics.solutions(&stage, &answers);
+        metrics.update(learned.as_ref());
+        metrics.buffers(&stage, buffers, &proposed)?;
+        let rollouts =
+            proposed.into_iter().map(|proposal| proposal.rollout).chain(estimates).chain(solved);
+        let rollouts = rollouts.map(|rollout| rollout.record).collect();
+        let step_s = stage.clock.now().saturating_sub(start).as_secs_f64();
+        let n_trained = learned.map_or(0, |learned| learned.report.n_tokens);
+        Ok(output(&stage, metrics, step_s, n_trained, rollouts, admitted))
+    }
+
+    fn stage<'a>(
+        &'a mut self,
+        step: u64,
+        observer: &'a dyn Observer,
+    ) -> (Stage<'a>, &'a mut Buffers) {
+        let stage = Stage {
+            config: &self.config,
+            engines: &mut self.engines,
+            channels: &self.channels,
+            clock: self.clock.as_ref(),
+            observer,
+            step,
+            seconds: BTreeMap::new(),
+            n_prompts: 0,
+            n_checks: 0,
+        };
+        (stage, &mut self.buffers)
+    }
+}
+
+/// The kinds of all domains, in their order.
+fn channels(
+    config: &SelfPlayConfig,
+    domains: &[(String, Arc<dyn Domain>)],
+) -> Result<Vec<Channel>> {
+    let (mut channels, mut names) = (Vec::new(), BTreeSet::new());
+    for (position, (domain_name, domain)) in domains.iter().enumerate() {
+        let kinds = domain.kinds();
+        let is_active = |kind: &str| {
+            config.kinds.is_empty() || config.kinds.iter().any(|wanted| wanted == kind)
+        };
+        let referred: BTreeSet<String> = kinds
+            .iter()
+            .filter(|kind| is_active(&kind.name))
+            .flat_map(|kind| kind.references.from.clone())
+            .collect();
+        let known: BTreeSet<String> = kinds.iter().map(|kind| kind.name.clone()).collect();
+        if let Some(missing) =
+            kinds.iter().flat_map(|kind| &kind.references.from).find(|from| !known.contains(*from))
+        {
+            let message = format!("references of kind {missing}, which it does not have");
+            return Err(SelfPlayError::contract(&format!("domain {domain_name}"), message));
+        }
+        for kind in kinds {
+            if !names.insert((domain_name.clone(), kind.name.clone())) {
+                let message = format!("kind {} comes up twice", kind.name);
+                return Err(SelfPlayError::contract(&format!("domain {domain_name}"), message));
+            }
+            let is_active = is_active(&kind.name);
+            let is_seeded = is_active || referred.contains(&kind.name);
+            channels.push(Channel {
+                domain: position,
+                domain_name: domain_name.clone(),
+                kind,
+                is_active,
+                is_seeded,
+            });
+        }
+    }
+    let all: BTreeSet<&str> = channels.iter().map(|channel| channel.kind.name.as_str()).collect();
+    if let Some(unknown) = config.kinds.iter().find(|kind| !all.contains(kind.as_str())) {
+        let all: Vec<&str> = all.into_iter().collect();
+        return Err(SelfPlayError::config(
+            format!("kinds names {unknown}, which no domain has"),
+            format!("there are: {}", all.join(", ")),
+        ));
+    }
+    if channels.is_empty() {
+        return Err(SelfPlayError::config(
+            "there is nothing to propose",
+            "choose at least one domain with a task kind",
+        ));
+    }
+    Ok(channels)
+}
+
+fn output(
+    stage: &Stage<'_>,
+    mut metrics: Metrics,
+    step_s: f64,
+    n_trained: u64,
+    rollouts: Vec<RolloutRecord>,
+    admitted: Vec<BufferEntry>,
+) -> StepOutput {
+    let flagged = |(position, record): (usize, &RolloutRecord)| {
+        let flags = flags(&record.response);
+        let (domain, kind, phase) = (record.domain.clone(), record.kind.clone(), record.phase);
+        let text = record.response.clone();
+        (!flags.is_empty()).then_some(SafetyRecord {
+            step: stage.step,
+            domain,
+            kind,
+            phase,
+            rollout: position,
+            flags,
+            text,
+        })
+    };
+    let safety: Vec<SafetyRecord> = rollouts.iter().enumerate().filter_map(flagged).collect();
+    if !rollouts.is_empty() {
+        metrics.set("safety/flag_rate", safety.len() as f64 / rollouts.len() as f64);
+    }
+    let timings = timings(stage, step_s, &rollouts, n_trained).0;
+    StepOutput { step: stage.step, metrics: metrics.0, timings, rollouts, admitted, safety }
+}

@@ -4,7 +4,30 @@
 pub mod device;
 pub mod reference;
 
+mod backward;
+mod cache;
+mod error;
+mod forward;
+mod generate;
+mod memory;
+mod model;
+mod parameters;
+mod policy;
+mod rows;
+mod score;
+mod text;
+mod update;
+
 pub use device::{
     AdamStep, AttentionSequence, AttentionShape, Device, DeviceError, DeviceResult, KeySpan,
     SampleSpec, TokenScores, TokenTargets,
 };
+pub use error::{Result, TransformerError};
+pub use generate::{GenerateLimits, Vocabulary};
+pub use memory::MemoryUse;
+pub use model::{MemoryProbe, Model, Moment};
+pub use policy::{DevicePolicy, PolicyLimits};
+pub use update::DEFAULT_MICRO_BATCH_ROWS;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,235 @@
+//! The forward pass: packed rows in, final states out, with what the backward pass needs kept or not.
+
+use azr_plugin::CallContext;
+use azr_weights::ModelConfig;
+
+use crate::cache::KvCache;
+use crate::device::{AttentionSequence, Device, DeviceResult};
+use crate::error::{Result, TransformerError};
+use crate::model::Model;
+use crate::parameters::Linear;
+use crate::rows::PackedRows;
+
+/// Buffers of a forward pass over at most `n_rows` rows.
+pub(crate) struct Activations<D: Device> {
+    /// Residual stream: entry `l` goes into layer `l`. Either one per layer and one more, or two used in turn.
+    pub(crate) residual: Vec<D::Buffer>,
+    /// One per layer, or a single one that every layer overwrites.
+    pub(crate) layers: Vec<LayerActivations<D>>,
+    /// `[n_rows, hidden]`; after [`Model::final_states`] the normalised final states.
+    pub(crate) norm: D::Buffer,
+    /// `[n_rows, intermediate]`, the product inside the MLP.
+    pub(crate) product: D::Buffer,
+    /// Of the final norm.
+    pub(crate) inv_rms: D::Buffer,
+}
+
+/// What a layer computes and its backward pass wants; norms and the MLP's product are computed again instead.
+pub(crate) struct LayerActivations<D: Device> {
+    pub(crate) attention_inv_rms: D::Buffer,
+    pub(crate) q: D::Buffer,
+    pub(crate) k: D::Buffer,
+    pub(crate) v: D::Buffer,
+    pub(crate) attention: D::Buffer,
+    pub(crate) lse: D::Buffer,
+    /// Residual stream between attention and MLP.
+    pub(crate) middle: D::Buffer,
+    pub(crate) mlp_inv_rms: D::Buffer,
+    pub(crate) gate: D::Buffer,
+    pub(crate) up: D::Buffer,
+}
+
+/// Whether the activations of every layer are kept for a backward pass.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keep {
+    /// Every layer's.
+    All,
+    /// Only the running layer's.
+    Nothing,
+}
+
+impl Keep {
+    /// Number of residual buffers and of layers' buffers.
+    pub(crate) const fn counts(self, config: &ModelConfig) -> (usize, usize) {
+        match self {
+            Self::All => (config.n_layers + 1, config.n_layers),
+            Self::Nothing => (2, 1),
+        }
+    }
+}
+
+/// Where the keys and values of the rows are stored, and where earlier ones are found.
+pub(crate) struct CacheRows<'a, D: Device> {
+    pub(crate) cache: &'a mut KvCache<D>,
+    /// Cache row of each computed row. The sequences' key spans are in cache rows as well.
+    pub(crate) rows: &'a [u32],
+}
+
+impl<D: Device> Activations<D> {
+    pub(crate) fn new(model: &Model<D>, n_rows: usize, keep: Keep) -> DeviceResult<Self> {
+        let (device, config) = (&*model.device, &model.config);
+        let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+        let (q, kv) = (config.n_heads * config.head_dim, config.n_kv_heads * config.head_dim);
+        let zeros = |width: usize| device.zeros(n_rows * width);
+        let layer = |_| {
+            Ok(LayerActivations {
+                attention_inv_rms: zeros(1)?,
+                q: zeros(q)?,
+                k: zeros(kv)?,
+                v: zeros(kv)?,
+                attention: zeros(q)?,
+                lse: zeros(config.n_heads)?,
+                middle: zeros(hidden)?,
+                mlp_inv_rms: zeros(1)?,
+                gate: zeros(inner)?,
+                up: zeros(inner)?,
+            })
+        };
+        let (n_residual, n_layers) = keep.counts(config);
+        Ok(Self {
+            residual: (0..n_residual).map(|_| zeros(hidden)).collect::<DeviceResult<_>>()?,
+            layers: (0..n_layers).map(layer).collect::<DeviceResult<_>>()?,
+            norm: zeros(hidden)?,
+            product: zeros(inner)?,
+            inv_rms: zeros(1)?,
+        })
+    }
+}
+
+impl<D: Device> Model<D> {
+    /// Runs all layers over `rows`. Without a cache, key spans count the rows themselves.
+    /// Only the final rows are computed beyond the last layer's keys and values.
+    pub(crate) fn forward(
+        &self,
+        rows: &PackedRows,
+        activations: &mut Activations<D>,
+        mut cache: Option<CacheRows<'_, D>>,
+        context: &dyn CallContext,
+    ) -> Result<()> {
+        self.device.embed(&self.weights.embedding, &rows.tokens, &mut activations.residual[0])?;
+        for layer in 0..self.config.n_layers {
+            if context.is_cancelled() {
+                return Err(TransformerError::Cancelled);
+            }
+            self.forward_layer(layer, rows, activations, cache.as_mut())?;
+        }
+        Ok(())
+    }
+
+    /// Normalises the final rows of a forward pass into `activations.norm`.
+    pub(crate) fn final_states(
+        &self,
+        n_rows: usize,
+        activations: &mut Activations<D>,
+    ) -> DeviceResult<()> {
+        let Activations { residual, norm, inv_rms, .. } = activations;
+        let x = &residual[self.config.n_layers % residual.len()];
+        let gain = &self.weights.final_norm;
+        self.device.rms_norm(x, n_rows, gain, self.config.rms_norm_eps, norm, inv_rms)
+    }
+
+    /// Rows and sequences whose queries `layer` computes: all, but only the final ones in the last layer.
+    pub(crate) fn queries_of<'a>(
+        &self,
+        layer: usize,
+        rows: &'a PackedRows,
+    ) -> (usize, &'a [AttentionSequence]) {
+        if layer + 1 == self.config.n_layers {
+            (rows.n_final_rows, &rows.sequences[..rows.n_final_sequences])
+        } else {
+            (rows.len(), &rows.sequences)
+        }
+    }
+
+    fn forward_layer(
+        &self,
+        index: usize,
+        rows: &PackedRows,
+        activations: &mut Activations<D>,
+        cache: Option<&mut CacheRows<'_, D>>,
+    ) -> DeviceResult<()> {
+        let (device, config) = (&*self.device, &self.config);
+        let weights = &self.weights.layers[index];
+        let shape = self.attention_shape();
+        let epsilon = config.rms_norm_eps;
+        let n_rows = rows.len();
+        let (n_queries, sequences) = self.queries_of(index, rows);
+
+        let Activations { residual, layers, norm, product, .. } = activations;
+        let n_kept = layers.len();
+        let a = &mut layers[index % n_kept];
+        let n_residual = residual.len();
+        let (x, y) = from_and_to(residual, index % n_residual, (index + 1) % n_residual);
+
+        device.rms_norm(
+            x,
+            n_rows,
+            &weights.attention_norm,
+            epsilon,
+            norm,
+            &mut a.attention_inv_rms,
+        )?;
+        linear(device, norm, n_queries, &weights.q, &mut a.q)?;
+        linear(device, norm, n_rows, &weights.k, &mut a.k)?;
+        linear(device, norm, n_rows, &weights.v, &mut a.v)?;
+        let theta = config.rope_theta;
+        let positions = &rows.positions;
+        device.rope(
+            &mut a.q,
+            shape.n_heads,
+            shape.head_dim,
+            &positions[..n_queries],
+            theta,
+            false,
+        )?;
+        device.rope(&mut a.k, shape.n_kv_heads, shape.head_dim, positions, theta, false)?;
+        let (k, v) = match cache {
+            Some(target) => {
+                let width = shape.n_kv_heads * shape.head_dim;
+                let (k, v) = target.cache.layer_mut(index);
+                device.scatter_rows(&a.k, target.rows, width, k)?;
+                device.scatter_rows(&a.v, target.rows, width, v)?;
+                (&*k, &*v)
+            }
+            None => (&a.k, &a.v),
+        };
+        device.attention(shape, sequences, &a.q, k, v, &mut a.attention, &mut a.lse)?;
+        linear(device, &a.attention, n_queries, &weights.o, &mut a.middle)?;
+        device.add(x, &mut a.middle, n_queries * config.hidden_size)?;
+
+        device.rms_norm(
+            &a.middle,
+            n_queries,
+            &weights.mlp_norm,
+            epsilon,
+            norm,
+            &mut a.mlp_inv_rms,
+        )?;
+        linear(device, norm, n_queries, &weights.gate, &mut a.gate)?;
+        linear(device, norm, n_queries, &weights.up, &mut a.up)?;
+        device.swiglu(&a.gate, &a.up, n_queries * config.intermediate_size, product)?;
+        linear(device, product, n_queries, &weights.down, y)?;
+        device.add(&a.middle, y, n_queries * config.hidden_size)
+    }
+}
+
+fn linear<D: Device>(
+    device: &D,
+    x: &D::Buffer,
+    n_rows: usize,
+    linear: &Linear<D>,
+    y: &mut D::Buffer,
+) -> DeviceResult<()> {
+    device.linear(x, n_rows, &linear.weight, linear.bias.as_ref(), y)
+}
+
+/// Two different entries, the second one to be changed.
+fn from_and_to<T>(entries: &mut [T], from: usize, to: usize) -> (&T, &mut T) {
+    if from < to {
+        let (head, tail) = entries.split_at_mut(to);
+        (&head[from], &mut tail[0])
+    } else {
+        let (head, tail) = entries.split_at_mut(from);
+        (&tail[0], &mut head[to])
+    }
+}

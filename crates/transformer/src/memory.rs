@@ -1,0 +1,152 @@
+//! How much memory a call needs, and refusing it in words before the system ends the process.
+
+use azr_weights::ModelConfig;
+
+use crate::device::Device;
+use crate::error::{Result, TransformerError};
+use crate::forward::Keep;
+use crate::model::{MemoryProbe, Model};
+use crate::parameters::n_values;
+
+/// What memory is needed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemoryUse {
+    /// The model's weights.
+    Weights,
+    /// Key-value cache and activations of a wave.
+    Generation,
+    /// Activations of scoring.
+    Scoring,
+    /// Activations of training, and gradients and optimizer state if they are not there yet.
+    Training,
+}
+
+impl MemoryUse {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Weights => "loading the model",
+            Self::Generation => "generating",
+            Self::Scoring => "scoring",
+            Self::Training => "training",
+        }
+    }
+
+    /// The way out.
+    pub(crate) const fn hint(self) -> &'static str {
+        match self {
+            Self::Weights => "use a smaller model",
+            Self::Generation => "lower the backend options `kv_cache_mib` and `max_live_rows`",
+            Self::Scoring => "lower the backend option `micro_batch_rows`",
+            Self::Training => {
+                "lower the backend option `micro_batch_rows`, or train a smaller model"
+            }
+        }
+    }
+}
+
+/// Float32 values per row of [`crate::forward::Activations`].
+pub(crate) fn activation_values(config: &ModelConfig, keep: Keep) -> usize {
+    let (hidden, inner) = (config.hidden_size, config.intermediate_size);
+    let (q, kv) = (config.n_heads * config.head_dim, config.n_kv_heads * config.head_dim);
+    let (n_residual, n_layers) = keep.counts(config);
+    let layer = 2 + 2 * q + 2 * kv + config.n_heads + hidden + 2 * inner;
+    n_residual * hidden + n_layers * layer + hidden + inner + 1
+}
+
+/// Float32 values per row of [`crate::backward::BackwardBuffers`].
+pub(crate) fn backward_values(config: &ModelConfig) -> usize {
+    let (q, kv) = (config.n_heads * config.head_dim, config.n_kv_heads * config.head_dim);
+    2 * config.hidden_size + 2 * q + 2 * kv + 3 * config.intermediate_size
+}
+
+impl<D: Device> Model<D> {
+    /// Bytes of one copy of the parameters.
+    pub(crate) fn parameter_bytes(&self) -> u64 {
+        parameter_bytes(&self.config)
+    }
+
+    /// Fails if less than `needed` bytes are known to be free.
+    pub(crate) fn check_memory(&self, purpose: MemoryUse, needed: u64) -> Result<()> {
+        check_free(self.free_memory, purpose, needed)
+    }
+}
+
+/// Bytes of `n_rows` rows of `n_values` float32 values.
+pub(crate) fn row_bytes(n_rows: usize, n_values: usize) -> u64 {
+    (n_rows as u64).saturating_mul(n_values as u64).saturating_mul(size_of::<f32>() as u64)
+}
+
+/// Bytes of one copy of a model's parameters.
+pub(crate) fn parameter_bytes(config: &ModelConfig) -> u64 {
+    config.tensors().iter().map(|spec| row_bytes(1, n_values(spec))).sum()
+}
+
+/// Fails if `probe` knows that less than `needed` bytes are free.
+pub(crate) fn check_free(probe: MemoryProbe, purpose: MemoryUse, needed: u64) -> Result<()> {
+    match probe.and_then(|probe| probe()) {
+        Some(free) if free < needed => Err(TransformerError::NotEnoughMemory {
+            purpose,
+            needed_mib: needed.div_ceil(1 << 20),
+            free_mib: free >> 20,
+        }),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use azr_weights::Family;
+
+    use super::*;
+    use crate::backward::BackwardBuffers;
+    use crate::forward::Activations;
+    use crate::reference::Reference;
+    use crate::tests::{tiny_config, tiny_model};
+
+    #[test]
+    fn estimates_are_what_is_allocated() {
+        let model = tiny_model(Family::Qwen2, true);
+        for (keep, n_layers) in [(Keep::All, 2), (Keep::Nothing, 1)] {
+            let a = Activations::new(&model, 3, keep).unwrap();
+            assert_eq!(a.layers.len(), n_layers);
+            let layers = a.layers.iter().flat_map(|l| {
+                [
+                    &l.attention_inv_rms,
+                    &l.q,
+                    &l.k,
+                    &l.v,
+                    &l.attention,
+                    &l.lse,
+                    &l.middle,
+                    &l.mlp_inv_rms,
+                    &l.gate,
+                    &l.up,
+                ]
+            });
+            let n: usize = layers
+                .chain(&a.residual)
+                .chain([&a.norm, &a.product, &a.inv_rms])
+                .map(|buffer| buffer.0.len())
+                .sum();
+            assert_eq!(n, 3 * activation_values(model.config(), keep));
+        }
+        let buffers = BackwardBuffers::new(&model, 3).unwrap();
+        assert_eq!(buffers.n_values(&Reference), 3 * backward_values(model.config()));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_refused_with_the_option_that_helps() {
+        let config = tiny_config(Family::Llama, true);
+        let load = Model::load(
+            Arc::new(Reference),
+            config,
+            Some(|| Some(1000)),
+            |_| -> Result<Vec<f32>> { panic!("nothing is read before the check") },
+        );
+        let error = azr_plugin::PluginError::from(load.unwrap_err());
+        assert!(error.message.starts_with("loading the model needs 1 MiB"), "{error}");
+        assert_eq!(error.hint.as_deref(), Some("use a smaller model"));
+    }
+}

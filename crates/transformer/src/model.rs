@@ -1,0 +1,244 @@
+//! A model: configuration, weights on a device and, once it has learned something, optimizer state.
+
+use std::sync::Arc;
+
+use azr_weights::{ModelConfig, TensorSpec};
+
+use crate::device::{AttentionShape, Device};
+use crate::error::{Result, TransformerError};
+use crate::memory::{MemoryUse, check_free, parameter_bytes};
+use crate::parameters::{Parameters, check_config, n_values, random_values};
+
+/// Says how many bytes are free for a model, where that is known.
+pub type MemoryProbe = Option<fn() -> Option<u64>>;
+
+/// A decoder-only transformer of the Llama or Qwen2 family on a device.
+pub struct Model<D: Device> {
+    pub(crate) device: Arc<D>,
+    pub(crate) config: ModelConfig,
+    pub(crate) specs: Vec<TensorSpec>,
+    pub(crate) weights: Parameters<D>,
+    pub(crate) training: Option<Training<D>>,
+    pub(crate) free_memory: MemoryProbe,
+}
+
+/// What only a model that learns needs.
+pub(crate) struct Training<D: Device> {
+    pub(crate) gradients: Parameters<D>,
+    pub(crate) first_moment: Parameters<D>,
+    pub(crate) second_moment: Parameters<D>,
+    /// Optimizer steps taken.
+    pub(crate) n_steps: u64,
+}
+
+/// Which of AdamW's two running means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// Of the gradient, `m`.
+    First,
+    /// Of its square, `v`.
+    Second,
+}
+
+impl Moment {
+    /// Both, in the order in which they are saved.
+    pub const ALL: [Self; 2] = [Self::First, Self::Second];
+
+    /// What is appended to a parameter's name: `.m` or `.v`.
+    pub const fn suffix(self) -> &'static str {
+        match self {
+            Self::First => ".m",
+            Self::Second => ".v",
+        }
+    }
+}
+
+impl<D: Device> std::fmt::Debug for Model<D> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Model")
+            .field("device", &self.device.describe())
+            .field("config", &self.config)
+            .field("n_steps", &self.n_steps())
+            .finish_non_exhaustive()
+    }
+}
+
+impl<D: Device> Model<D> {
+    /// Builds a model whose parameters come from `read`, which is called once per Hugging Face name and returns
+    /// row-major values. Calls that need more memory than `free_memory` knows to be free are refused.
+    ///
+    /// # Errors
+    /// Whatever `read` returns; a wrong configuration or number of values; the device's memory.
+    pub fn load<E: From<TransformerError>>(
+        device: Arc<D>,
+        config: ModelConfig,
+        free_memory: MemoryProbe,
+        mut read: impl FnMut(&str) -> std::result::Result<Vec<f32>, E>,
+    ) -> std::result::Result<Self, E> {
+        check_config(&config)?;
+        check_free(free_memory, MemoryUse::Weights, parameter_bytes(&config))?;
+        let specs = config.tensors();
+        let mut weights = Parameters::zeros(&*device, &config).map_err(TransformerError::Device)?;
+        for (spec, mut tensor) in specs.iter().zip(weights.tensors_mut()) {
+            tensor.write(&device, spec, &read(&spec.name)?)?;
+        }
+        Ok(Self { device, config, specs, weights, training: None, free_memory })
+    }
+
+    /// Builds a randomly initialised model; the same `seed` gives the same weights.
+    ///
+    /// # Errors
+    /// A wrong configuration; the device's memory.
+    pub fn random(device: Arc<D>, config: ModelConfig, seed: u64) -> Result<Self> {
+        let mut values = config
+            .tensors()
+            .into_iter()
+            .enumerate()
+            .map(|(index, spec)| random_values(&spec, index, seed));
+        Self::load(device, config, None, |_| Ok(values.next().unwrap_or_default()))
+    }
+
+    /// The configuration.
+    pub fn config(&self) -> &ModelConfig {
+        &self.config
+    }
+
+    /// The device.
+    pub fn device(&self) -> &Arc<D> {
+        &self.device
+    }
+
+    /// Names and shapes of all parameters, tied matrices once.
+    pub fn parameters(&self) -> &[TensorSpec] {
+        &self.specs
+    }
+
+    /// Number of parameters, tied matrices counted once.
+    pub fn n_parameters(&self) -> u64 {
+        self.specs.iter().map(|spec| n_values(spec) as u64).sum()
+    }
+
+    /// The values of a parameter, row-major.
+    ///
+    /// # Errors
+    /// An unknown name; the device.
+    pub fn read(&self, name: &str) -> Result<Vec<f32>> {
+        self.read_from(&self.weights, name)
+    }
+
+    /// Replaces the values of a parameter.
+    ///
+    /// # Errors
+    /// An unknown name or a wrong number of values; the device.
+    pub fn write(&mut self, name: &str, values: &[f32]) -> Result<()> {
+        let index = self.index_of(name)?;
+        self.weights.tensors_mut()[index].write(&self.device, &self.specs[index], values)
+    }
+
+    /// Optimizer steps taken; 0 for a model that has not learned anything.
+    pub fn n_steps(&self) -> u64 {
+        self.training.as_ref().map_or(0, |training| training.n_steps)
+    }
+
+    /// A moment of a parameter, row-major; none before the first update.
+    ///
+    /// # Errors
+    /// An unknown name; the device.
+    pub fn read_moment(&self, name: &str, moment: Moment) -> Result<Option<Vec<f32>>> {
+        self.training
+            .as_ref()
+            .map(|training| self.read_from(training.moment(moment), name))
+            .transpose()
+    }
+
+    /// The gradient that the last update accumulated, before clipping; none before the first update.
+    ///
+    /// # Errors
+    /// An unknown name; the device.
+    pub fn read_gradient(&self, name: &str) -> Result<Option<Vec<f32>>> {
+        self.training.as_ref().map(|training| self.read_from(&training.gradients, name)).transpose()
+    }
+
+    /// Sets the optimizer state: `read` is called with `<name>.m` and `<name>.v` for each parameter.
+    /// With `n_steps` 0 nothing is read and the state is a fresh one. The old state stays if this fails.
+    ///
+    /// # Errors
+    /// Whatever `read` returns; a wrong number of values; the device's memory.
+    pub fn load_optimizer<E: From<TransformerError>>(
+        &mut self,
+        n_steps: u64,
+        mut read: impl FnMut(&str) -> std::result::Result<Vec<f32>, E>,
+    ) -> std::result::Result<(), E> {
+        if n_steps == 0 {
+            self.training = None;
+            return Ok(());
+        }
+        let mut training = Training::zeros(&*self.device, &self.config)?;
+        training.n_steps = n_steps;
+        for moment in Moment::ALL {
+            for (spec, mut tensor) in
+                self.specs.iter().zip(training.moment_mut(moment).tensors_mut())
+            {
+                let values = read(&format!("{}{}", spec.name, moment.suffix()))?;
+                tensor.write(&self.device, spec, &values)?;
+            }
+        }
+        self.training = Some(training);
+        Ok(())
+    }
+
+    pub(crate) fn attention_shape(&self) -> AttentionShape {
+        AttentionShape {
+            n_heads: self.config.n_heads,
+            n_kv_heads: self.config.n_kv_heads,
+            head_dim: self.config.head_dim,
+        }
+    }
+
+    /// Fails unless every token is one of the vocabulary.
+    pub(crate) fn check_tokens(&self, tokens: &[u32]) -> Result<()> {
+        match tokens.iter().find(|&&token| token as usize >= self.config.vocab_size) {
+            Some(token) => Err(TransformerError::invalid(format!(
+                "token {token} is outside the model's vocabulary of {}: tokenizer and model do not belong together",
+                self.config.vocab_size
+            ))),
+            None => Ok(()),
+        }
+    }
+
+    fn index_of(&self, name: &str) -> Result<usize> {
+        self.specs
+            .iter()
+            .position(|spec| spec.name == name)
+            .ok_or_else(|| TransformerError::UnknownParameter(name.to_owned()))
+    }
+
+    fn read_from(&self, parameters: &Parameters<D>, name: &str) -> Result<Vec<f32>> {
+        Ok(parameters.tensors()[self.index_of(name)?].read(&self.device)?)
+    }
+}
+
+impl<D: Device> Training<D> {
+    pub(crate) fn zeros(device: &D, config: &ModelConfig) -> Result<Self> {
+        Ok(Self {
+            gradients: Parameters::zeros(device, config)?,
+            first_moment: Parameters::zeros(device, config)?,
+            second_moment: Parameters::zeros(device, config)?,
+            n_steps: 0,
+        })
+    }
+
+    fn moment(&self, moment: Moment) -> &Parameters<D> {
+        match moment {
+            Moment::First => &self.first_moment,
+            Moment::Second => &self.second_moment,
+        }
+    }
+
+    fn moment_mut(&mut self, moment: Moment) -> &mut Parameters<D> {
+        match moment {
+            Moment::First => &mut self.first_moment,
+            Moment::Second => &mut self.second_moment,
+        }
+    }
+}

@@ -1,0 +1,251 @@
+//! A model as the [`Policy`] that backend plugins offer: opened from a file, saved, and loaded again.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::ErrorKind;
+use std::path::Path;
+use std::sync::Arc;
+
+use azr_plugin::{
+    CallContext, Completion, ErrorCode, GenerateRequest, ModelSpec, PluginError, Policy,
+    PolicyInfo, ScoreRequest, UpdateReport, UpdateRequest,
+};
+use azr_weights::{
+    ModelConfig, ModelFile, SafetensorsFile, TensorSpec, WeightsError, write_hf_directory,
+    write_safetensors,
+};
+
+use crate::device::Device;
+use crate::error::Result;
+use crate::generate::{GenerateLimits, Vocabulary};
+use crate::model::{MemoryProbe, Model, Moment};
+use crate::update::DEFAULT_MICRO_BATCH_ROWS;
+
+/// Optimizer state beside the weights: float32 tensors `<name>.m` and `<name>.v`.
+const OPTIMIZER_FILE: &str = "optimizer.safetensors";
+/// Its header's entry with the number of optimizer steps taken.
+const N_STEPS_KEY: &str = "n_steps";
+
+/// How much a policy computes at once. No result depends on it beyond rounding in training.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PolicyLimits {
+    /// Limits on generation.
+    pub generate: GenerateLimits,
+    /// Most rows of a forward or backward pass in scoring and training.
+    pub micro_batch_rows: usize,
+}
+
+impl Default for PolicyLimits {
+    fn default() -> Self {
+        Self { generate: GenerateLimits::default(), micro_batch_rows: DEFAULT_MICRO_BATCH_ROWS }
+    }
+}
+
+/// A model on a device as a [`Policy`].
+#[derive(Debug)]
+pub struct DevicePolicy<D: Device> {
+    model: Model<D>,
+    vocabulary: Vocabulary,
+    limits: PolicyLimits,
+    free_memory: MemoryProbe,
+}
+
+impl<D: Device> DevicePolicy<D> {
+    /// Opens the GGUF file or Hugging Face directory that `spec` names. `free_memory` says how many bytes the
+    /// device has left, where that is known.
+    ///
+    /// # Errors
+    /// The file; a tokenizer of another model; too little memory.
+    pub fn open(
+        device: Arc<D>,
+        spec: &ModelSpec,
+        limits: PolicyLimits,
+        free_memory: MemoryProbe,
+    ) -> azr_plugin::Result<Self> {
+        let model = load_model(device, &open_file(&spec.path)?, free_memory)?;
+        let (n_ids, vocab_size) = (spec.vocabulary.len(), model.config().vocab_size);
+        if n_ids > vocab_size {
+            return Err(PluginError::new(
+                ErrorCode::InvalidInput,
+                format!(
+                    "the tokenizer has {n_ids} ids, `{}` scores {vocab_size}",
+                    spec.path.display()
+                ),
+            )
+            .with_hint("use the tokenizer that belongs to the model"));
+        }
+        let vocabulary = Vocabulary { bytes: spec.vocabulary.clone(), eos: spec.eos.clone() };
+        Ok(Self { model, vocabulary, limits, free_memory })
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Model<D> {
+        &self.model
+    }
+}
+
+impl<D: Device> Policy for DevicePolicy<D> {
+    fn info(&self) -> PolicyInfo {
+        let config = self.model.config();
+        PolicyInfo {
+            family: config.family.as_str().to_owned(),
+            device: self.model.device().describe(),
+            n_parameters: self.model.n_parameters(),
+            vocab_size: config.vocab_size as u32,
+            context_length: config.context_length as u32,
+        }
+    }
+
+    fn generate(
+        &mut self,
+        requests: &[GenerateRequest],
+        context: &dyn CallContext,
+    ) -> azr_plugin::Result<Vec<Vec<Completion>>> {
+        Ok(self.model.generate(requests, &self.vocabulary, &self.limits.generate, context)?)
+    }
+
+    fn score(
+        &mut self,
+        requests: &[ScoreRequest],
+        context: &dyn CallContext,
+    ) -> azr_plugin::Result<Vec<Vec<f32>>> {
+        Ok(self.model.score(requests, self.limits.micro_batch_rows, context)?)
+    }
+
+    fn update(
+        &mut self,
+        request: &UpdateRequest,
+        context: &dyn CallContext,
+    ) -> azr_plugin::Result<UpdateReport> {
+        Ok(self.model.update(request, self.limits.micro_batch_rows, context)?)
+    }
+
+    fn save(&self, directory: &Path, with_optimizer: bool) -> azr_plugin::Result<()> {
+        let optimizer_path = directory.join(OPTIMIZER_FILE);
+        // State of older weights must never stand beside newer ones.
+        match fs::remove_file(&optimizer_path) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                return Err(PluginError::new(
+                    ErrorCode::Io,
+                    format!("cannot replace `{}`: {error}", optimizer_path.display()),
+                ));
+            }
+            _ => {}
+        }
+        let model = &self.model;
+        let mut weights = model.parameters().iter().map(|spec| named(spec, model.read(&spec.name)));
+        write_hf_directory(directory, model.config(), &mut weights).map_err(weights_error)?;
+        if with_optimizer { save_optimizer(model, &optimizer_path) } else { Ok(()) }
+    }
+
+    fn load(&mut self, directory: &Path) -> azr_plugin::Result<()> {
+        let file = open_file(directory)?;
+        refuse_other_model(self.model.config(), file.config(), directory)?;
+        // The old weights stay until the new ones are complete.
+        let mut model = load_model(self.model.device().clone(), &file, self.free_memory)?;
+        load_optimizer(&mut model, &directory.join(OPTIMIZER_FILE))?;
+        self.model = model;
+        Ok(())
+    }
+}
+
+type NamedTensor = (String, Vec<usize>, Vec<f32>);
+
+fn named(spec: &TensorSpec, values: Result<Vec<f32>>) -> Result<NamedTensor> {
+    Ok((spec.name.clone(), spec.shape.clone(), values?))
+}
+
+fn open_file(path: &Path) -> azr_plugin::Result<ModelFile> {
+    ModelFile::open(path).map_err(weights_error)
+}
+
+fn load_model<D: Device>(
+    device: Arc<D>,
+    file: &ModelFile,
+    free_memory: MemoryProbe,
+) -> azr_plugin::Result<Model<D>> {
+    Model::load(device, file.config().clone(), free_memory, |name| {
+        file.read_f32(name).map_err(weights_error)
+    })
+}
+
+fn save_optimizer<D: Device>(model: &Model<D>, path: &Path) -> azr_plugin::Result<()> {
+    let n_steps = model.n_steps();
+    let metadata = BTreeMap::from([(N_STEPS_KEY.to_owned(), n_steps.to_string())]);
+    let states: Vec<(&TensorSpec, Moment)> = match n_steps {
+        0 => Vec::new(),
+        _ => Moment::ALL
+            .into_iter()
+            .flat_map(|moment| model.parameters().iter().map(move |spec| (spec, moment)))
+            .collect(),
+    };
+    let state_spec = |(spec, moment): &(&TensorSpec, Moment)| {
+        TensorSpec::new(format!("{}{}", spec.name, moment.suffix()), spec.shape.clone())
+    };
+    let specs: Vec<TensorSpec> = states.iter().map(state_spec).collect();
+    let mut tensors = states.iter().map(|state| {
+        named(
+            &state_spec(state),
+            model.read_moment(&state.0.name, state.1).map(Option::unwrap_or_default),
+        )
+    });
+    write_safetensors(path, &metadata, &specs, &mut tensors).map_err(weights_error)
+}
+
+/// Reads optimizer state, or starts afresh where there is none.
+fn load_optimizer<D: Device>(model: &mut Model<D>, path: &Path) -> azr_plugin::Result<()> {
+    if !path.exists() {
+        return Ok(());
+    }
+    let file = SafetensorsFile::open(path).map_err(weights_error)?;
+    let n_steps =
+        file.metadata().get(N_STEPS_KEY).and_then(|text| text.parse().ok()).ok_or_else(|| {
+            PluginError::new(
+                ErrorCode::InvalidInput,
+                format!("`{}` does not say how many steps it is from", path.display()),
+            )
+            .with_hint("delete the file to go on with fresh optimizer state")
+        })?;
+    model.load_optimizer(n_steps, |name| file.read_f32(name).map_err(weights_error))
+}
+
+fn refuse_other_model(
+    ours: &ModelConfig,
+    theirs: &ModelConfig,
+    path: &Path,
+) -> azr_plugin::Result<()> {
+    if ours == theirs {
+        return Ok(());
+    }
+    let (ours, theirs) = (format!("{ours:#?}"), format!("{theirs:#?}"));
+    let differences: Vec<String> = ours
+        .lines()
+        .zip(theirs.lines())
+        .filter(|(ours, theirs)| ours != theirs)
+        .map(|(ours, theirs)| {
+            let tidy = |line: &str| line.trim().trim_end_matches(',').to_owned();
+            format!("{} here, {} there", tidy(ours), tidy(theirs))
+        })
+        .collect();
+    Err(PluginError::new(
+        ErrorCode::InvalidInput,
+        format!("`{}` holds another model: {}", path.display(), differences.join("; ")),
+    )
+    .with_hint("load a checkpoint of the model that is open"))
+}
+
+fn weights_error(error: WeightsError) -> PluginError {
+    let code = match &error {
+        WeightsError::Io { source, .. } if source.kind() == ErrorKind::NotFound => {
+            ErrorCode::NotFound
+        }
+        WeightsError::ModelNotFound { .. } => ErrorCode::NotFound,
+        WeightsError::Io { .. } | WeightsError::Source { .. } => ErrorCode::Io,
+        _ => ErrorCode::InvalidInput,
+    };
+    let plugin_error = PluginError::new(code, error.to_string());
+    match error.hint() {
+        Some(hint) => plugin_error.with_hint(hint),
+        None => plugin_error,
+    }
+}

@@ -1,0 +1,344 @@
+//! Learning: gradients of the policy loss over a whole update, accumulated in micro-batches, and one AdamW step.
+
+use azr_plugin::{
+    CallContext, LossSpec, OptimizerSpec, TrainSequence, UpdateReport, UpdateRequest,
+};
+use azr_rl::token_loss;
+
+use crate::backward::BackwardBuffers;
+use crate::device::{AdamStep, Device, DeviceError, TokenScores, TokenTargets};
+use crate::error::{Result, TransformerError};
+use crate::forward::{Activations, Keep};
+use crate::memory::{MemoryUse, activation_values, backward_values, row_bytes};
+use crate::model::{Model, Training};
+use crate::parameters::{Tensor, TensorMut};
+use crate::rows::{MicroBatch, PromptAndResponse, pack};
+use crate::score::{HEAD_ROWS, chunks};
+
+/// Rows computed together in training by default. Matrix products are as fast with 512 rows as with more; more rows
+/// let larger groups share their prompt, and cost memory for activations (0.8 MB a row for a 135M model).
+pub const DEFAULT_MICRO_BATCH_ROWS: usize = 2048;
+
+impl<D: Device> Model<D> {
+    /// Accumulates gradients over all sequences and takes one AdamW step with clipping of the global norm.
+    ///
+    /// At most `max_rows` rows are computed together (a longer sequence is computed alone); the result does not
+    /// depend on it beyond rounding. Gradients and moments are allocated by the first call. Weight decay applies to
+    /// matrices only. Sequences without any loss are not computed.
+    ///
+    /// # Errors
+    /// Sequences, loss or optimizer numbers that make no sense; cancellation; the device. The weights are
+    /// unchanged, unless the device fails within the optimizer step itself.
+    pub fn update(
+        &mut self,
+        request: &UpdateRequest,
+        max_rows: usize,
+        context: &dyn CallContext,
+    ) -> Result<UpdateReport> {
+        self.check_update(request)?;
+        let mut training = match self.training.take() {
+            Some(training) => training,
+            None => {
+                self.check_memory(MemoryUse::Training, 3 * self.parameter_bytes())?;
+                Training::zeros(&*self.device, &self.config)?
+            }
+        };
+        let report = self.update_with(&mut training, request, max_rows, context);
+        self.training = Some(training);
+        report
+    }
+
+    fn update_with(
+        &mut self,
+        training: &mut Training<D>,
+        request: &UpdateRequest,
+        max_rows: usize,
+        context: &dyn CallContext,
+    ) -> Result<UpdateReport> {
+        let device = self.device.clone();
+        training.gradients.clear(&device)?;
+        let mut report = ReportSums::default();
+        self.accumulate(training, request, max_rows, &mut report, context)?;
+        let mut sum_squares = 0.0;
+        for gradient in training.gradients.tensors() {
+            sum_squares += gradient.sum_squares(&device)?;
+        }
+        let grad_norm = f64::sqrt(sum_squares);
+        let applied = grad_norm.is_finite();
+        if applied {
+            self.step(training, &request.optimizer, grad_norm)?;
+        }
+        Ok(UpdateReport { grad_norm, applied, ..report.into_report() })
+    }
+
+    /// Adds the gradients of every sequence with a loss.
+    fn accumulate(
+        &self,
+        training: &mut Training<D>,
+        request: &UpdateRequest,
+        max_rows: usize,
+        report: &mut ReportSums,
+        context: &dyn CallContext,
+    ) -> Result<()> {
+        let trained: Vec<&TrainSequence> =
+            request.sequences.iter().filter(|sequence| has_loss(sequence, &request.loss)).collect();
+        let sequences: Vec<PromptAndResponse<'_>> = trained
+            .iter()
+            .map(|s| PromptAndResponse { prompt: &s.prompt, response: &s.response })
+            .collect();
+        let batches = pack(&sequences, max_rows);
+        let Some(n_rows) = batches.iter().map(|batch| batch.rows.len()).max() else {
+            return Ok(());
+        };
+        let total: usize = batches.iter().map(|batch| batch.rows.len()).sum();
+        let mut done = 0;
+        let n_values = activation_values(&self.config, Keep::All) + backward_values(&self.config);
+        self.check_memory(MemoryUse::Training, row_bytes(n_rows, n_values))?;
+        let mut activations = Activations::new(self, n_rows, Keep::All)?;
+        let mut buffers = BackwardBuffers::new(self, n_rows)?;
+        let head_len = HEAD_ROWS.min(n_rows) * self.config.hidden_size;
+        let mut head = HeadBuffers::<D> {
+            states: self.device.zeros(head_len)?,
+            d_states: self.device.zeros(head_len)?,
+        };
+        for batch in &batches {
+            let tokens = BatchTokens::collect(batch, &trained);
+            self.forward(&batch.rows, &mut activations, None, context)?;
+            self.final_states(batch.rows.n_final_rows, &mut activations)?;
+            for chunk in chunks(0..batch.rows.n_final_rows, HEAD_ROWS) {
+                if context.is_cancelled() {
+                    return Err(TransformerError::Cancelled);
+                }
+                let targets = tokens.targets(&batch.targets, chunk.clone());
+                let rows: Vec<u32> = chunk.map(|row| row as u32).collect();
+                let width = self.config.hidden_size;
+                self.device.gather_rows(&activations.norm, &rows, width, &mut head.states)?;
+                let scores = self.device.head_loss(
+                    &head.states,
+                    self.weights.head(),
+                    targets,
+                    &request.loss,
+                    &mut head.d_states,
+                    training.gradients.head_mut(),
+                )?;
+                self.device.scatter_rows(&head.d_states, &rows, width, &mut buffers.d_norm)?;
+                report.add(&targets, &scores, &request.loss);
+            }
+            self.backward(
+                &batch.rows,
+                &mut activations,
+                &mut buffers,
+                &mut training.gradients,
+                context,
+            )?;
+            done += batch.rows.len();
+            context.progress(done as u64, total as u64);
+        }
+        Ok(())
+    }
+
+    fn step(
+        &mut self,
+        training: &mut Training<D>,
+        optimizer: &OptimizerSpec,
+        grad_norm: f64,
+    ) -> Result<()> {
+        let max_norm = f64::from(optimizer.max_grad_norm);
+        let clips = max_norm > 0.0 && grad_norm > max_norm;
+        let step = AdamStep {
+            learning_rate: optimizer.learning_rate,
+            beta1: optimizer.beta1,
+            beta2: optimizer.beta2,
+            epsilon: optimizer.epsilon,
+            weight_decay: optimizer.weight_decay,
+            grad_scale: if clips { (max_norm / grad_norm) as f32 } else { 1.0 },
+            t: training.n_steps + 1,
+        };
+        let undecayed = AdamStep { weight_decay: 0.0, ..step };
+        let gradients = training.gradients.tensors();
+        let moments = training
+            .first_moment
+            .tensors_mut()
+            .into_iter()
+            .zip(training.second_moment.tensors_mut());
+        for ((weight, gradient), moments) in
+            self.weights.tensors_mut().into_iter().zip(gradients).zip(moments)
+        {
+            match (weight, gradient, moments) {
+                (
+                    TensorMut::Matrix(p),
+                    Tensor::Matrix(g),
+                    (TensorMut::Matrix(m), TensorMut::Matrix(v)),
+                ) => {
+                    self.device.matrix_adamw(p, g, m, v, step)?;
+                }
+                // Vectors are norm gains and biases.
+                (
+                    TensorMut::Vector(p),
+                    Tensor::Vector(g),
+                    (TensorMut::Vector(m), TensorMut::Vector(v)),
+                ) => {
+                    self.device.adamw(p, g, m, v, undecayed)?;
+                }
+                _ => {
+                    let message = "weights, gradients and moments differ in layout".to_owned();
+                    return Err(DeviceError::Failed(message).into());
+                }
+            }
+        }
+        training.n_steps += 1;
+        Ok(())
+    }
+
+    fn check_update(&self, request: &UpdateRequest) -> Result<()> {
+        for (index, sequence) in request.sequences.iter().enumerate() {
+            let TrainSequence { prompt, response, behaviour_logprobs, advantages, weights } =
+                sequence;
+            self.check_sequence(&PromptAndResponse { prompt, response })?;
+            for (name, values) in [
+                ("behaviour_logprobs", behaviour_logprobs),
+                ("advantages", advantages),
+                ("weights", weights),
+            ] {
+                if values.len() != response.len() {
+                    return Err(TransformerError::invalid(format!(
+                        "sequence {index} has {} {name} for {} response tokens",
+                        values.len(),
+                        response.len()
+                    )));
+                }
+                if !values.iter().all(|value| value.is_finite()) {
+                    return Err(TransformerError::invalid(format!(
+                        "sequence {index} has {name} that are not finite"
+                    )));
+                }
+            }
+        }
+        let LossSpec { clip_low, clip_high, dual_clip, entropy_coef, temperature } = request.loss;
+        let OptimizerSpec { learning_rate, beta1, beta2, epsilon, weight_decay, max_grad_norm } =
+            request.optimizer;
+        let at_least_0 = |x: f32| x.is_finite() && x >= 0.0;
+        let rules = [
+            ("clip_low", clip_low, at_least_0(clip_low)),
+            ("clip_high", clip_high, at_least_0(clip_high)),
+            (
+                "dual_clip",
+                dual_clip.unwrap_or(2.0),
+                dual_clip.is_none_or(|c| c.is_finite() && c > 1.0),
+            ),
+            ("entropy_coef", entropy_coef, entropy_coef.is_finite()),
+            ("temperature", temperature, temperature.is_finite() && temperature > 0.0),
+            ("learning_rate", learning_rate, at_least_0(learning_rate)),
+            ("beta1", beta1, (0.0..1.0).contains(&beta1)),
+            ("beta2", beta2, (0.0..1.0).contains(&beta2)),
+            ("epsilon", epsilon, epsilon.is_finite() && epsilon > 0.0),
+            ("weight_decay", weight_decay, at_least_0(weight_decay)),
+            ("max_grad_norm", max_grad_norm, at_least_0(max_grad_norm)),
+        ];
+        match rules.iter().find(|(_, _, holds)| !holds) {
+            Some((name, value, _)) => {
+                Err(TransformerError::invalid(format!("{name} cannot be {value}")))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// Whether any token of the sequence has a gradient.
+fn has_loss(sequence: &TrainSequence, loss: &LossSpec) -> bool {
+    let mut tokens = sequence.advantages.iter().zip(&sequence.weights);
+    tokens.any(|(&advantage, &weight)| {
+        weight != 0.0 && (advantage != 0.0 || loss.entropy_coef != 0.0)
+    })
+}
+
+/// The head's input and its gradient for one chunk of rows.
+struct HeadBuffers<D: Device> {
+    states: D::Buffer,
+    d_states: D::Buffer,
+}
+
+/// What the head needs of a micro-batch's tokens beside their ids.
+struct BatchTokens {
+    behaviour_logprobs: Vec<f32>,
+    advantages: Vec<f32>,
+    weights: Vec<f32>,
+}
+
+impl BatchTokens {
+    fn collect(batch: &MicroBatch, sequences: &[&TrainSequence]) -> Self {
+        let gather = |values: fn(&TrainSequence) -> &Vec<f32>| {
+            batch.members.iter().flat_map(|&member| values(sequences[member])).copied().collect()
+        };
+        Self {
+            behaviour_logprobs: gather(|sequence| &sequence.behaviour_logprobs),
+            advantages: gather(|sequence| &sequence.advantages),
+            weights: gather(|sequence| &sequence.weights),
+        }
+    }
+
+    fn targets<'a>(
+        &'a self,
+        targets: &'a [u32],
+        chunk: std::ops::Range<usize>,
+    ) -> TokenTargets<'a> {
+        TokenTargets {
+            targets: &targets[chunk.clone()],
+            behaviour_logprobs: &self.behaviour_logprobs[chunk.clone()],
+            advantages: &self.advantages[chunk.clone()],
+            weights: &self.weights[chunk],
+        }
+    }
+}
+
+/// Sums over the tokens that carry a loss, in float64.
+#[derive(Default)]
+struct ReportSums {
+    loss: f64,
+    entropy: f64,
+    weight: f64,
+    weighted_gap: f64,
+    largest_gap: f64,
+    n_clipped: u64,
+    n_tokens: u64,
+}
+
+impl ReportSums {
+    fn add(&mut self, tokens: &TokenTargets<'_>, scores: &TokenScores, spec: &LossSpec) {
+        for (i, (&logprob, &entropy)) in scores.logprobs.iter().zip(&scores.entropies).enumerate() {
+            let weight = f64::from(tokens.weights[i]);
+            if weight == 0.0 {
+                continue;
+            }
+            let behaviour = tokens.behaviour_logprobs[i];
+            let token = token_loss(logprob, behaviour, tokens.advantages[i], spec);
+            let bonus = f64::from(spec.entropy_coef) * f64::from(entropy);
+            let gap = (f64::from(logprob) - f64::from(behaviour)).abs();
+            self.loss += weight * (f64::from(token.loss) - bonus);
+            self.entropy += f64::from(entropy);
+            self.weight += weight.abs();
+            self.weighted_gap += weight.abs() * gap;
+            // Not `max`, which would hide a gap that is not a number.
+            if !(gap <= self.largest_gap) {
+                self.largest_gap = gap;
+            }
+            self.n_clipped += u64::from(token.clipped);
+            self.n_tokens += 1;
+        }
+    }
+
+    /// The report but for what the step adds.
+    fn into_report(self) -> UpdateReport {
+        let mean = |sum: f64, count: f64| if count > 0.0 { sum / count } else { 0.0 };
+        UpdateReport {
+            loss: self.loss,
+            entropy: mean(self.entropy, self.n_tokens as f64),
+            grad_norm: 0.0,
+            clip_fraction: mean(self.n_clipped as f64, self.n_tokens as f64),
+            logprob_gap_mean: mean(self.weighted_gap, self.weight),
+            logprob_gap_max: self.largest_gap,
+            n_tokens: self.n_tokens,
+            applied: false,
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Whole models: written and read back, converted from GGUF, and the real ones where they are on this machine.
+
+mod real;
+mod roundtrip;

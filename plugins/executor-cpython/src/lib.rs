@@ -1,1 +1,173 @@
-//! To be written.
+//! The `cpython` executor: programs run in CPython, one forked process for each, under limits and system-call filters.
+//!
+//! A worker is a pair of *zygotes* (Python processes that imported the allowed modules once), with hash seeds 0
+//! and 1. A zygote forks a child for a program; the child gives up everything but its answer pipe and
+//! runs. [`Purpose::Check`] runs all calls of a job in one child of the first zygote, each in a fresh namespace.
+//! [`Purpose::Gold`] runs each call in a fresh child of both zygotes and compares the values to the bit.
+//!
+//! The memory limit counts from the size of the idle interpreter. `MemoryError` and `RecursionError` are
+//! reported as limits, whoever raised them.
+
+use std::path::PathBuf;
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::Duration;
+
+use azr_executor::{ImportPolicy, pool};
+use azr_plugin::{
+    CallContext, Engine, ErrorCode, Executor, Job, JobReport, PluginError, Protection, Result,
+    Services,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+mod answer;
+mod interpreter;
+mod slot;
+mod wire;
+mod zygote;
+
+
+use interpreter::Interpreter;
+use slot::Slot;
+use zygote::{Launch, Zygote};
+
+/// How strict the rules on a program's text are. The process sandbox is the same for both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Policy {
+    /// Modules and names outside the allow-list are refused before a program runs.
+    #[default]
+    Strict,
+    /// Everything that is already loaded may be used; the process sandbox alone contains programs.
+    Open,
+}
+
+/// Options of [`CpythonExecutor`].
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CpythonOptions {
+    /// Python interpreter, 3.9 or newer; by default the first that is found.
+    pub python: Option<PathBuf>,
+    /// Number of programs that run at once; 0 is one per processor core.
+    pub workers: usize,
+    /// Rules on the text of programs.
+    pub policy: Policy,
+    /// Whether to refuse to start where programs cannot be put under a system-call filter.
+    pub require_seccomp: bool,
+}
+
+impl Default for CpythonOptions {
+    fn default() -> Self {
+        Self { python: None, workers: 0, policy: Policy::Strict, require_seccomp: true }
+    }
+}
+
+/// Runs programs in sandboxed CPython processes.
+#[derive(Debug)]
+pub struct CpythonExecutor {
+    launch: Launch,
+    gate: Option<ImportPolicy>,
+    slots: Mutex<Vec<Slot>>,
+    protections: Vec<Protection>,
+}
+
+impl Engine for CpythonExecutor {
+    const NAME: &'static str = "cpython";
+    const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+    const SUMMARY: &'static str = "runs programs in sandboxed CPython processes";
+    type Options = CpythonOptions;
+
+    fn capabilities() -> serde_json::Value {
+        serde_json::json!({ "language": "python", "gold": true })
+    }
+
+    fn create(options: CpythonOptions, _services: Services) -> Result<Self> {
+        let interpreter = Interpreter::find(options.python.as_deref())?;
+        let policy = ImportPolicy::default();
+        let launch = Launch::new(interpreter, &policy, options.policy == Policy::Open)?;
+        // The first zygote shows whether the sandbox holds; the others start when they are first needed.
+        let first = Zygote::start(&launch, 0)?;
+        if options.require_seccomp && !first.filter_holds() {
+            return Err(PluginError::new(ErrorCode::Unavailable, "programs cannot be put under a system-call filter here")
+                .with_hint("use a kernel with seccomp, or set the option require_seccomp = false to run without it"));
+        }
+        let protections = protections(&first, options.policy);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let n_workers = if options.workers == 0 { cores } else { options.workers };
+        let mut slots: Vec<Slot> = (0..n_workers).map(|_| Slot::default()).collect();
+        if let Some(slot) = slots.first_mut() {
+            slot.adopt(first);
+        }
+        let gate = (options.policy == Policy::Strict).then_some(policy);
+        Ok(Self { launch, gate, slots: Mutex::new(slots), protections })
+    }
+}
+
+impl Executor for CpythonExecutor {
+    fn run(&self, jobs: &[Job], context: &dyn CallContext) -> Result<Vec<JobReport>> {
+        let mut slots = self.lock(context)?;
+        let total = jobs.len() as u64;
+        let work = |slot: &mut Slot, index: usize| match jobs.get(index) {
+            Some(job) => slot.run(job, &self.launch, self.gate.as_ref(), context),
+            None => Err(PluginError::new(ErrorCode::Internal, "job index out of range")),
+        };
+        pool::run_in_order(&mut slots, jobs.len(), work, |done| {
+            context.progress(done as u64, total)
+        })
+    }
+
+    fn protections(&self) -> Vec<Protection> {
+        self.protections.clone()
+    }
+}
+
+impl CpythonExecutor {
+    /// The workers, as soon as no other call uses them.
+    fn lock(&self, context: &dyn CallContext) -> Result<MutexGuard<'_, Vec<Slot>>> {
+        loop {
+            match self.slots.try_lock() {
+                Ok(slots) => return Ok(slots),
+                Err(TryLockError::Poisoned(poisoned)) => {
+                    return Ok(PoisonError::into_inner(poisoned));
+                }
+                Err(TryLockError::WouldBlock) if context.is_cancelled() => {
+                    return Err(zygote::cancelled());
+                }
+                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
+            }
+        }
+    }
+}
+
+fn protections(zygote: &Zygote, policy: Policy) -> Vec<Protection> {
+    let entry = |name: &str, in_force: bool, detail: &str| Protection {
+        name: name.to_owned(),
+        in_force,
+        detail: detail.to_owned(),
+    };
+    let filter = if zygote.filter_holds() {
+        "a program can use memory, its answer pipe and nothing else: no files, processes, signals, sockets, sleeping"
+    } else {
+        "the kernel or the interpreter (no ctypes) refused the filter"
+    };
+    let mut protections = azr_executor::sandbox::protections(zygote.id());
+    protections.push(entry("seccomp-program", zygote.filter_holds(), filter));
+    protections.push(entry(
+        "limits",
+        true,
+        "wall time and processor time are supervised from outside; address space, answer size, open files and core dumps \
+         are limited",
+    ));
+    protections.push(entry(
+        "static-gate",
+        policy == Policy::Strict,
+        if policy == Policy::Strict {
+            "modules and names are checked before a program runs"
+        } else {
+            "option policy = open"
+        },
+    ));
+    protections
+}
+
+azr_plugin::export! { entry: azr_executor_cpython, executors: [CpythonExecutor] }

@@ -1,0 +1,144 @@
+//! One worker: a pair of zygotes that serves one job at a time.
+
+use azr_executor::{Arguments, ImportPolicy, Program};
+use azr_plugin::{CallContext, Engine, Job, JobReport, Limits, Outcome, Purpose, Result};
+
+use crate::zygote::{Launch, Zygote, cancelled};
+use crate::{CpythonExecutor, wire};
+
+/// Zygotes by hash seed; each is started when it is first needed and again after it failed.
+#[derive(Debug, Default)]
+pub(crate) struct Slot {
+    zygotes: [Option<Zygote>; 2],
+}
+
+/// What a job asks to run, after everything was checked that can be checked here.
+struct Work<'a> {
+    source: &'a str,
+    fresh: bool,
+    limits: &'a Limits,
+    launch: &'a Launch,
+    context: &'a dyn CallContext,
+}
+
+impl Slot {
+    /// Takes a zygote with hash seed 0 that was started elsewhere.
+    pub(crate) fn adopt(&mut self, zygote: Zygote) {
+        let [first, _] = &mut self.zygotes;
+        *first = Some(zygote);
+    }
+
+    /// Runs one job.
+    ///
+    /// # Errors
+    /// When the context is cancelled or a zygote cannot be started.
+    pub(crate) fn run(
+        &mut self,
+        job: &Job,
+        launch: &Launch,
+        gate: Option<&ImportPolicy>,
+        context: &dyn CallContext,
+    ) -> Result<JobReport> {
+        if context.is_cancelled() {
+            return Err(cancelled());
+        }
+        let source = match accepted_source(job, gate) {
+            Ok(source) => source,
+            Err(reason) => {
+                return Ok(report(vec![Outcome::Refused(reason.to_owned()); job.calls.len()]));
+            }
+        };
+        let mut outcomes = vec![Outcome::Refused("arguments".to_owned()); job.calls.len()];
+        let (indices, calls): (Vec<usize>, Vec<String>) = job
+            .calls
+            .iter()
+            .enumerate()
+            .filter_map(|(index, call)| {
+                Some((index, wire::arguments(&Arguments::from_canonical(call).ok()?)))
+            })
+            .unzip();
+        let fresh = job.purpose == Purpose::Gold;
+        let work = Work { source: &source, fresh, limits: &job.limits, launch, context };
+        let mut results = self.run_calls(0, &work, &calls)?;
+        if fresh {
+            results = self.confirm(&work, &calls, results)?;
+        }
+        for (index, result) in indices.into_iter().zip(results) {
+            if let Some(outcome) = outcomes.get_mut(index) {
+                *outcome = result;
+            }
+        }
+        Ok(report(outcomes))
+    }
+
+    /// Runs the calls that gave a value once more, with the other hash seed.
+    fn confirm(
+        &mut self,
+        work: &Work<'_>,
+        calls: &[String],
+        first: Vec<Outcome>,
+    ) -> Result<Vec<Outcome>> {
+        let is_value = |outcome: &Outcome| matches!(outcome, Outcome::Value(_));
+        let again: Vec<String> = calls
+            .iter()
+            .zip(&first)
+            .filter(|(_, outcome)| is_value(outcome))
+            .map(|(call, _)| call.clone())
+            .collect();
+        let mut second = self.run_calls(1, work, &again)?.into_iter();
+        // Canonical texts are equal exactly where values are the same to the bit.
+        let agreed = |outcome: Outcome| match outcome {
+            value @ Outcome::Value(_) if second.next().as_ref() != Some(&value) => {
+                Outcome::Nondeterministic
+            }
+            outcome => outcome,
+        };
+        Ok(first.into_iter().map(agreed).collect())
+    }
+
+    /// One outcome per call from the zygote with this hash seed. Each failure of the zygote ends one call at least.
+    fn run_calls(
+        &mut self,
+        hash_seed: u32,
+        work: &Work<'_>,
+        calls: &[String],
+    ) -> Result<Vec<Outcome>> {
+        let [first, second] = &mut self.zygotes;
+        let place = if hash_seed == 0 { first } else { second };
+        let mut outcomes = Vec::with_capacity(calls.len());
+        while let Some(rest) = calls.get(outcomes.len()..).filter(|rest| !rest.is_empty()) {
+            // Taken out, so that an error leaves no zygote behind whose pipes hold half an answer.
+            let mut zygote = match place.take() {
+                Some(zygote) => zygote,
+                None => Zygote::start(work.launch, hash_seed)?,
+            };
+            let batch = zygote.run(work.source, rest, work.fresh, work.limits, work.context)?;
+            outcomes.extend(batch.outcomes);
+            if batch.is_alive {
+                *place = Some(zygote);
+            }
+        }
+        Ok(outcomes)
+    }
+}
+
+/// The program as it will be run, or why it is refused.
+fn accepted_source(
+    job: &Job,
+    gate: Option<&ImportPolicy>,
+) -> std::result::Result<String, &'static str> {
+    if job.pinned.as_deref().is_some_and(|name| name != CpythonExecutor::NAME) {
+        return Err("pinned");
+    }
+    match gate {
+        Some(policy) => Program::parse(&job.program, policy)
+            .map(|program| program.source)
+            .map_err(|error| error.reason()),
+        None if job.program.len() > azr_executor::program::MAX_SOURCE_BYTES => Err("too_large"),
+        None => Ok(job.program.clone()),
+    }
+}
+
+fn report(outcomes: Vec<Outcome>) -> JobReport {
+    JobReport { outcomes, executor: CpythonExecutor::NAME.to_owned() }
+}

@@ -69,8 +69,8 @@ fn truncated_and_hostile_weights() {
 fn a_file_that_is_no_plugin() {
     let w = Workspace::new();
     fs::write(w.path("notes.so"), "these are notes").unwrap();
-    assert_says(&failure(&w, &["plugins", "list", "--plugin=notes.so"], 1), &["notes.so"]);
-    assert_says(&failure(&w, &["plugins", "list", "--plugin=missing.so"], 1), &["missing.so"]);
+    assert_says(&failure(&w, &["plugins", "list", "--plugin=notes.so"], 2), &["notes.so"]);
+    assert_says(&failure(&w, &["plugins", "list", "--plugin=missing.so"], 2), &["missing.so"]);
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod train;
 use std::process::ExitCode;
 
 use args::{Cli, Command};
+use azr_plugin::ErrorCode;
 use clap::Parser;
 
 /// How a command ended when it did not fail.
@@ -47,6 +48,8 @@ fn main() -> ExitCode {
 fn is_usage_error(error: &anyhow::Error) -> bool {
     error.chain().any(|cause| {
         matches!(cause.downcast_ref(), Some(azr_run::RunError::Config { .. }))
+            || matches!(cause.downcast_ref(), Some(azr_selfplay::SelfPlayError::Config { .. }))
             || cause.downcast_ref().is_some_and(azr_host::HostError::is_usage)
+            || cause.downcast_ref().is_some_and(|e: &azr_plugin::PluginError| e.code == ErrorCode::InvalidConfig)
     })
 }

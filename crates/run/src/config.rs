@@ -102,7 +102,9 @@ impl RunConfig {
         };
         let mut optimizer = EngineChoice::named("trr++");
         if profile == Profile::Paper {
-            optimizer.options.insert("preset".to_owned(), Value::String("paper".to_owned()));
+            for (key, value) in [("clip_high", 0.2), ("dual_clip", 0.0), ("weight_decay", 0.01)] {
+                optimizer.options.insert(key.to_owned(), Value::Float(value));
+            }
         }
         Self {
             profile,

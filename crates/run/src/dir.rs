@@ -1,6 +1,5 @@
 //! The run folder: what a step leaves in it and how a run goes on.
 
-use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -90,7 +89,7 @@ impl RunDir {
 
     /// Writes what a step left: its rollouts, admitted tasks, safety records and one metrics line, in this order, so
     /// that a step whose metrics are there is there as a whole.
-    pub fn record_step(&self, output: &StepOutput, timings: &BTreeMap<String, f64>) -> Result<()> {
+    pub fn record_step(&self, output: &StepOutput) -> Result<()> {
         self.record_tasks(&output.admitted)?;
         let mut rollouts = Vec::new();
         for rollout in &output.rollouts {
@@ -100,7 +99,7 @@ impl RunDir {
         write_atomically(&self.rollouts_path(output.step), &rollouts)?;
         self.safety_log().append::<SafetyRecord>(&output.safety)?;
         let mut metrics = output.metrics.clone();
-        metrics.extend(timings.iter().map(|(name, value)| (name.clone(), *value)));
+        metrics.extend(output.timings.clone());
         let wall_time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
         let line = MetricsLine { step: output.step, wall_time, metrics };
         self.metrics_log().append(std::slice::from_ref(&line))?;

@@ -1,0 +1,167 @@
+//! What a run shows: a bar for each phase while it lasts, one line for each step.
+//!
+//! Everything goes to stderr. Where that is no terminal the bars stay hidden and the lines remain.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
+use azr_selfplay::{Observer, Phase, StepOutput};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::print;
+
+/// Shows phases as bars.
+#[derive(Debug, Default)]
+pub(crate) struct Console {
+    bar: Mutex<Option<ProgressBar>>,
+}
+
+impl Console {
+    fn with_bar(&self, act: impl FnOnce(&mut Option<ProgressBar>)) {
+        // A panic while a bar was drawn leaves nothing half-done that matters.
+        act(&mut self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+    }
+}
+
+impl Observer for Console {
+    fn phase_started(&self, phase: Phase, total: u64) {
+        let template = "{msg:>15} [{bar:30}] {pos}/{len} {prefix} {per_sec:>12}  ETA {eta}";
+        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+        bar.set_style(style.progress_chars("=> "));
+        bar.set_prefix(phase.unit());
+        bar.set_message(phase.as_str().replace('_', " "));
+        self.with_bar(|slot| *slot = Some(bar));
+    }
+
+    fn progress(&self, _phase: Phase, done: u64, _total: u64, _unit: &'static str) {
+        self.with_bar(|slot| {
+            if let Some(bar) = slot {
+                bar.set_position(done);
+            }
+        });
+    }
+
+    fn phase_finished(&self, _phase: Phase) {
+        self.with_bar(|slot| {
+            if let Some(bar) = slot.take() {
+                bar.finish_and_clear();
+            }
+        });
+    }
+}
+
+/// The line of one step.
+pub(crate) fn summary(output: &StepOutput, steps: u64) -> String {
+    let metrics = &output.metrics;
+    let mut parts = vec![format!("step {}/{steps}", output.step)];
+    if let Some(valid) = mean_of(metrics, "propose/", "/valid_rate") {
+        let learnability = mean_of(metrics, "propose/", "/learnability_mean");
+        parts.push(format!("valid {} learnability {}", percent(valid), learnability.map_or("-".to_owned(), fixed)));
+    }
+    let solved: Vec<String> = metrics
+        .iter()
+        .filter_map(|(name, &value)| {
+            let kind = name.strip_prefix("solve/")?.strip_suffix("/accuracy")?.rsplit('/').next()?;
+            Some(format!("{} {}", kind.get(..3).unwrap_or(kind), percent(value)))
+        })
+        .collect();
+    if !solved.is_empty() {
+        parts.push(format!("solved {}", solved.join(" ")));
+    }
+    let rewards: Vec<f64> = ["propose/", "solve/"].iter().filter_map(|p| mean_of(metrics, p, "/reward_mean")).collect();
+    if !rewards.is_empty() {
+        parts.push(format!("reward {}", fixed(rewards.iter().sum::<f64>() / rewards.len() as f64)));
+    }
+    parts.push(match metrics.get("update/grad_norm") {
+        Some(norm) => format!("grad {norm:.3}"),
+        None => "no update".to_owned(),
+    });
+    parts.push(times(&output.timings));
+    parts.join(" | ")
+}
+
+/// Seconds of each phase and of the whole step, and the two rates that matter.
+fn times(timings: &BTreeMap<String, f64>) -> String {
+    let seconds = |name: &str| timings.get(&format!("time/{name}_s")).copied();
+    let phases: Vec<String> =
+        [Phase::Propose, Phase::Validate, Phase::Estimate, Phase::GradeEstimate, Phase::Solve, Phase::Grade, Phase::Update]
+            .iter()
+            .filter_map(|phase| {
+                let seconds = seconds(phase.as_str()).filter(|s| *s >= 0.05)?;
+                Some(format!("{} {seconds:.1}", phase.as_str().replace('_', " ")))
+            })
+            .collect();
+    let mut text = format!("{:.1} s", seconds("step").unwrap_or(0.0));
+    if !phases.is_empty() {
+        text.push_str(&format!(" ({})", phases.join(", ")));
+    }
+    for (name, label) in [("generate_tok_s", "generate"), ("update_tok_s", "update")] {
+        if let Some(rate) = timings.get(&format!("throughput/{name}")) {
+            text.push_str(&format!(" | {label} {rate:.0} tok/s"));
+        }
+    }
+    text
+}
+
+/// Mean of the metrics between `prefix` and `suffix`; none when there are none.
+fn mean_of(metrics: &BTreeMap<String, f64>, prefix: &str, suffix: &str) -> Option<f64> {
+    let values: Vec<f64> =
+        metrics.iter().filter(|(name, _)| name.starts_with(prefix) && name.ends_with(suffix)).map(|(_, v)| *v).collect();
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
+
+fn percent(rate: f64) -> String {
+    format!("{:.0} %", 100.0 * rate)
+}
+
+fn fixed(value: f64) -> String {
+    format!("{value:.2}")
+}
+
+/// Prints above a bar that may be on screen.
+pub(crate) fn line(text: &str) {
+    print::note(print::escaped(text));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_is_one_line() {
+        let map = |pairs: &[(&str, f64)]| pairs.iter().map(|(n, v)| ((*n).to_owned(), *v)).collect::<BTreeMap<_, _>>();
+        let output = StepOutput {
+            step: 2,
+            metrics: map(&[
+                ("propose/code/abduction/valid_rate", 0.5),
+                ("propose/code/deduction/valid_rate", 0.25),
+                ("propose/code/deduction/learnability_mean", 0.125),
+                ("propose/code/deduction/reward_mean", -0.75),
+                ("solve/code/abduction/accuracy", 0.0),
+                ("solve/code/deduction/accuracy", 0.25),
+                ("solve/code/deduction/reward_mean", 0.25),
+                ("update/grad_norm", 1.25),
+            ]),
+            timings: map(&[
+                ("time/propose_s", 12.04),
+                ("time/grade_s", 0.01),
+                ("time/update_s", 30.0),
+                ("time/step_s", 50.5),
+                ("throughput/generate_tok_s", 311.7),
+                ("throughput/update_tok_s", 150.2),
+            ]),
+            ..StepOutput::default()
+        };
+        assert_eq!(
+            summary(&output, 10),
+            "step 2/10 | valid 38 % learnability 0.12 | solved abd 0 % ded 25 % | reward -0.25 | grad 1.250 | \
+             50.5 s (propose 12.0, update 30.0) | generate 312 tok/s | update 150 tok/s"
+        );
+    }
+
+    #[test]
+    fn an_empty_step_says_that_nothing_was_learned() {
+        assert_eq!(summary(&StepOutput { step: 1, ..StepOutput::default() }, 1), "step 1/1 | no update | 0.0 s");
+    }
+}

@@ -1,0 +1,34 @@
+//! `azr doctor`: this machine, and what protects it from the programs a model writes.
+
+use std::path::PathBuf;
+
+use anyhow::Result;
+use azr_run::{Profile, RunConfig};
+use serde_json::json;
+
+use crate::args::Format;
+use crate::{engines, print};
+
+pub(crate) fn run(files: &[PathBuf], format: Format) -> Result<()> {
+    let host = engines::host(files)?;
+    let executor = engines::executor(&host, &RunConfig::of_profile(Profile::Robust).executor)?;
+    let protections = executor.protections();
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let models = azr_weights::models::models_dir()?;
+    if format == Format::Json {
+        let protections: Vec<_> = protections
+            .iter()
+            .map(|p| json!({"name": p.name, "in_force": p.in_force, "detail": p.detail}))
+            .collect();
+        return print::json(&json!({
+            "version": env!("CARGO_PKG_VERSION"), "cores": threads, "models_dir": models, "protections": protections,
+        }));
+    }
+    print::data(format!("azr {} on {threads} cores, models in {}", env!("CARGO_PKG_VERSION"), models.display()));
+    print::data("\nprograms that a model writes run under:");
+    for p in protections {
+        let mark = if p.in_force { "yes" } else { "NO " };
+        print::data(print::escaped(&format!("  {mark} {:<18} {}", p.name, p.detail)));
+    }
+    Ok(())
+}

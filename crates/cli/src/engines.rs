@@ -1,0 +1,60 @@
+//! The engines of this binary: the one list of those built in, and the ones a run chose.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, Result};
+use azr_host::Host;
+use azr_plugin::{Executor, ModelSpec};
+use azr_run::{EngineChoice, RunConfig};
+use azr_selfplay::Engines;
+use serde_json::{Value, json};
+
+use crate::print;
+
+/// A host with the built-in engines, those of `files` and those on the search path.
+pub(crate) fn host(files: &[PathBuf]) -> Result<Host> {
+    let mut host = Host::new();
+    for module in [
+        azr_tokenizer_hf::plugin_module(),
+        azr_backend_cpu::plugin_module(),
+        azr_executor_cpython::plugin_module(),
+        azr_domain_code::plugin_module(),
+        azr_rl_policy_gradient::plugin_module(),
+    ] {
+        host.register_builtin(module)?;
+    }
+    for error in host.discover(files)? {
+        print::note(print::escaped(&format!("warning: left out: {error}")));
+    }
+    Ok(host)
+}
+
+/// Makes every engine that `config` chose, with the model at `model` open.
+pub(crate) fn create(host: &Host, config: &RunConfig, model: &Path) -> Result<Engines> {
+    // Cheap engines first, so that a wrong option is told before gigabytes are read.
+    let optimizer = host.create_optimizer(&config.optimizer.name, options(&config.optimizer)?)?;
+    let backend = host.create_backend(&config.backend.name, options(&config.backend)?)?;
+    let executor = executor(host, &config.executor)?;
+    let mut domains = Vec::new();
+    for (name, table) in &config.domains {
+        let options = serde_json::to_value(table).context("domain options")?;
+        domains.push((name.clone(), host.create_domain(name, options, Arc::clone(&executor))?));
+    }
+    let mut tokenizer_options = options(&config.tokenizer)?;
+    tokenizer_options["model"] = json!(model);
+    let tokenizer = host.create_tokenizer(&config.tokenizer.name, tokenizer_options)?;
+    let vocabulary = tokenizer.vocabulary()?;
+    let eos = tokenizer.info().eos;
+    let policy = backend.open(&ModelSpec { path: model.to_owned(), vocabulary, eos })?;
+    Ok(Engines { tokenizer, policy, domains, optimizer })
+}
+
+/// The executor that `choice` names.
+pub(crate) fn executor(host: &Host, choice: &EngineChoice) -> Result<Arc<dyn Executor>> {
+    Ok(host.create_executor(&choice.name, options(choice)?)?)
+}
+
+fn options(choice: &EngineChoice) -> Result<Value> {
+    serde_json::to_value(&choice.options).with_context(|| format!("options of `{}`", choice.name))
+}

@@ -51,7 +51,7 @@ impl fmt::Display for EngineKind {
 pub struct EngineInfo {
     /// The engine's kind.
     pub kind: EngineKind,
-    /// Unique among the engines of its kind: lower case, digits and `-`.
+    /// Unique among the engines of its kind: lower case, digits, `-` and `+`.
     pub name: String,
     /// Semantic version of the engine.
     pub version: String,

@@ -128,7 +128,7 @@ impl Facts {
     /// The section; `N` is [`section_bytes`](Self::section_bytes).
     ///
     /// # Panics
-    /// In constant evaluation, when an engine's name is not made of lower-case letters, digits and `-`.
+    /// In constant evaluation, when an engine's name is not made of lower-case letters, digits, `-` and `+`.
     pub const fn section<const N: usize>(&self) -> [u8; N] {
         let mut bytes = [0; N];
         let at = put(&mut bytes, 0, &MAGIC);
@@ -166,7 +166,7 @@ impl Facts {
             let (kind, name) = self.engines[index];
             assert!(
                 is_engine_name(name),
-                "an engine's name is made of lower-case letters, digits and `-`"
+                "an engine's name is made of lower-case letters, digits, `-` and `+`"
             );
             at = put(out, at, if index == 0 { b"{\"kind\":\"" } else { b",{\"kind\":\"" });
             at = put(out, at, kind.as_str().as_bytes());
@@ -191,12 +191,12 @@ const fn put(out: &mut [u8], at: usize, bytes: &[u8]) -> usize {
     at + bytes.len()
 }
 
-/// Whether `name` can name an engine: one or more lower-case letters, digits and `-`.
+/// Whether `name` can name an engine: one or more lower-case letters, digits, `-` and `+`.
 pub const fn is_engine_name(name: &str) -> bool {
     let bytes = name.as_bytes();
     let mut index = 0;
     while index < bytes.len() {
-        if !matches!(bytes[index], b'a'..=b'z' | b'0'..=b'9' | b'-') {
+        if !matches!(bytes[index], b'a'..=b'z' | b'0'..=b'9' | b'-' | b'+') {
             return false;
         }
         index += 1;
@@ -242,7 +242,7 @@ mod tests {
 
     #[test]
     fn engine_names_are_plain() {
-        assert!(is_engine_name("cpu-2"));
+        assert!(is_engine_name("cpu-2") && is_engine_name("trr++"));
         for bad in ["", "Cpu", "c_pu", "c\"", "ü"] {
             assert!(!is_engine_name(bad), "{bad:?}");
         }

@@ -16,6 +16,11 @@ use azr_rl::{Advantage, Rollout, advantages, learning_rate_factor, token_weights
 pub use azr_rl::{Aggregation, Estimator, Schedule};
 pub use options::Options;
 
+azr_plugin::export! {
+    entry: azr_rl_policy_gradient,
+    optimizers: [PolicyGradient],
+}
+
 /// The optimizer `trr++`: task-relative REINFORCE++ (arXiv 2505.03335) and, by option, other baselines.
 #[derive(Debug, Clone)]
 pub struct PolicyGradient {

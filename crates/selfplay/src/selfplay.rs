@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::path::Path;
 use std::sync::Arc;
 
 use azr_plugin::{Domain, Policy, RlOptimizer, Tokenizer};
@@ -88,14 +89,32 @@ impl SelfPlay {
         &self.config
     }
 
-    /// The model, to save a checkpoint or to evaluate it.
+    /// The model.
     pub fn policy(&self) -> &dyn Policy {
         self.engines.policy.as_ref()
     }
 
-    /// The model, to load a checkpoint or to sample from it.
+    /// The model, to sample from it between steps.
     pub fn policy_mut(&mut self) -> &mut dyn Policy {
         self.engines.policy.as_mut()
+    }
+
+    /// Writes a checkpoint: a Hugging Face directory with model, tokenizer and optimizer state. Randomness is keyed by
+    /// the step and buffers are rebuilt from admitted tasks, so nothing else is needed to go on.
+    ///
+    /// # Errors
+    /// The policy or the tokenizer could not write.
+    pub fn save(&self, directory: &Path) -> azr_plugin::Result<()> {
+        self.engines.policy.save(directory, true)?;
+        self.engines.tokenizer.save(directory)
+    }
+
+    /// Loads weights and optimizer state from a checkpoint.
+    ///
+    /// # Errors
+    /// The policy could not read it.
+    pub fn load(&mut self, directory: &Path) -> azr_plugin::Result<()> {
+        self.engines.policy.load(directory)
     }
 
     /// The buffers.

@@ -1,0 +1,148 @@
+//! The backend as the loop sees it: open, learn, save, load.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use azr_backend_cpu::{CpuBackend, Options};
+use azr_cpu::Cpu;
+use azr_plugin::{
+    Backend, Engine, ErrorCode, GenerateRequest, ModelSpec, Policy, Quiet, Sampling, Services,
+};
+use azr_transformer::{Model, TransformerError};
+use azr_weights::{Family, ModelConfig, write_hf_directory};
+
+use crate::parity::{tiny_config, update_request};
+
+/// Writes a random model and returns how to open it.
+fn write_model(directory: &Path, config: &ModelConfig) -> ModelSpec {
+    let model = Model::random(Arc::new(Cpu::new(Some(1)).unwrap()), config.clone(), 3).unwrap();
+    let mut tensors = model.parameters().iter().map(|spec| {
+        Ok::<_, TransformerError>((spec.name.clone(), spec.shape.clone(), model.read(&spec.name)?))
+    });
+    write_hf_directory(directory, config, &mut tensors).unwrap();
+    let vocabulary = (0..200_u32).map(|id| format!("<{id}>").into_bytes()).collect();
+    ModelSpec { path: directory.to_path_buf(), vocabulary, eos: vec![5] }
+}
+
+fn backend(options: Options) -> CpuBackend {
+    CpuBackend::create(options, Services::default()).unwrap()
+}
+
+/// Everything that `save` writes.
+fn saved(policy: &dyn Policy) -> Vec<(String, Vec<u8>)> {
+    let directory = tempfile::tempdir().unwrap();
+    policy.save(directory.path(), true).unwrap();
+    let mut files: Vec<_> = std::fs::read_dir(directory.path())
+        .unwrap()
+        .map(|entry| entry.unwrap())
+        .map(|entry| {
+            (entry.file_name().into_string().unwrap(), std::fs::read(entry.path()).unwrap())
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+#[test]
+fn a_saved_policy_goes_on_to_the_bit() {
+    for family in [Family::Llama, Family::Qwen2] {
+        let directory = tempfile::tempdir().unwrap();
+        let spec = write_model(
+            &directory.path().join("model"),
+            &tiny_config(family, family == Family::Llama),
+        );
+        let mut policy =
+            backend(Options { threads: Some(2), ..Options::default() }).open(&spec).unwrap();
+        let info = policy.info();
+        assert_eq!(
+            (info.family.as_str(), info.vocab_size, info.context_length),
+            (family.as_str(), 203, 300)
+        );
+        assert!(info.device.starts_with("cpu"));
+
+        policy.update(&update_request(), &Quiet).unwrap();
+        let checkpoint = directory.path().join("checkpoint");
+        policy.save(&checkpoint, true).unwrap();
+        let mut resumed =
+            backend(Options { threads: Some(1), ..Options::default() }).open(&spec).unwrap();
+        resumed.load(&checkpoint).unwrap();
+        assert!(saved(&*policy) == saved(&*resumed));
+        assert_eq!(saved(&*policy).len(), 3);
+
+        for policy in [&mut policy, &mut resumed] {
+            assert!(policy.update(&update_request(), &Quiet).unwrap().applied);
+        }
+        assert!(saved(&*policy) == saved(&*resumed));
+
+        // Without optimizer state the next step is another one, and no older state is left behind.
+        policy.load(&checkpoint).unwrap();
+        policy.save(&checkpoint, false).unwrap();
+        assert!(!checkpoint.join("optimizer.safetensors").exists());
+        policy.load(&checkpoint).unwrap();
+        policy.update(&update_request(), &Quiet).unwrap();
+        assert!(saved(&*policy) != saved(&*resumed));
+    }
+}
+
+#[test]
+fn completions_are_text_of_the_vocabulary() {
+    let directory = tempfile::tempdir().unwrap();
+    let spec = write_model(directory.path(), &tiny_config(Family::Llama, true));
+    let mut policy = backend(Options::default()).open(&spec).unwrap();
+    let sampling =
+        Sampling { temperature: 1.0, top_p: 1.0, max_new_tokens: 6, stop: vec!["7>".into()] };
+    let request = GenerateRequest { prompt: vec![1, 2], seeds: (0..20).collect(), sampling };
+    for completion in policy.generate(&[request], &Quiet).unwrap().remove(0) {
+        let text: String = completion
+            .tokens
+            .iter()
+            .filter(|&&id| id < 200 && id != 5)
+            .map(|id| format!("<{id}>"))
+            .collect();
+        assert_eq!(completion.text, text.split("7>").next().unwrap());
+    }
+}
+
+#[test]
+fn foreign_checkpoints_and_tokenizers_are_refused_in_words() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = tiny_config(Family::Llama, true);
+    let spec = write_model(&directory.path().join("a"), &config);
+    let wider = ModelConfig { intermediate_size: 71, ..config };
+    let other = write_model(&directory.path().join("b"), &wider);
+    let backend = backend(Options::default());
+    let mut policy = backend.open(&spec).unwrap();
+    let before = saved(&*policy);
+
+    let error = policy.load(&other.path).unwrap_err();
+    assert_eq!(error.code, ErrorCode::InvalidInput);
+    assert!(
+        error.message.contains("intermediate_size: 70 here, intermediate_size: 71 there"),
+        "{error}"
+    );
+    let error = policy.load(&directory.path().join("absent")).unwrap_err();
+    assert!(error.message.contains("absent"), "{error}");
+    std::fs::write(spec.path.join("optimizer.safetensors"), b"damaged").unwrap();
+    assert!(policy.load(&spec.path).is_err());
+    assert!(before == saved(&*policy));
+
+    let foreign = ModelSpec { vocabulary: vec![Vec::new(); 204], ..spec };
+    let error = backend.open(&foreign).err().unwrap();
+    assert!(error.message.contains("204 ids"), "{error}");
+}
+
+#[test]
+fn a_cache_that_is_too_small_names_its_option() {
+    let directory = tempfile::tempdir().unwrap();
+    let spec = write_model(
+        directory.path(),
+        &ModelConfig { context_length: 100_000, ..tiny_config(Family::Llama, true) },
+    );
+    let mut policy =
+        backend(Options { kv_cache_mib: Some(1), ..Options::default() }).open(&spec).unwrap();
+    let sampling =
+        Sampling { temperature: 1.0, top_p: 1.0, max_new_tokens: 9000, stop: Vec::new() };
+    let request = GenerateRequest { prompt: vec![1, 2], seeds: vec![0], sampling };
+    let error = policy.generate(&[request], &Quiet).unwrap_err();
+    assert!(error.hint.is_some_and(|hint| hint.contains("kv_cache_mib")));
+}

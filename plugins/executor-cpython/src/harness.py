@@ -35,6 +35,12 @@ MAX_NODES = 20_000
 MAX_DEPTH = 100
 MAX_INT_BITS = 14_285
 
+CODECS = (
+    "ascii", "base64_codec", "cp1252", "hex_codec", "idna", "latin_1", "punycode", "raw_unicode_escape", "rot_13",
+    "unicode_escape", "utf_8", "utf_8_sig", "utf_16", "utf_16_be", "utf_16_le", "utf_32", "utf_32_be", "utf_32_le",
+    "zlib_codec",
+)
+
 monotonic = time.monotonic
 clock_gettime = time.clock_gettime
 
@@ -313,7 +319,14 @@ def serve(job, first, last, confinement, table):
     if pid == 0:
         child(job, first, last, writer, confinement, table)
     os.close(writer)
-    ended = False
+    is_reaped = False
+
+    def answer(body, is_last):
+        # What is over must not run on: the child ends before anybody hears of it.
+        if is_last and not is_reaped:
+            os.kill(pid, signal.SIGKILL)
+        write_frame(1, body)
+
     try:
         poll = select.poll()
         poll.register(reader, select.POLLIN)
@@ -328,7 +341,7 @@ def serve(job, first, last, confinement, table):
             wall_left = wall_end - monotonic()
             cpu_left = cpu_end - cpu_seconds(pid)
             if wall_left <= 0 or cpu_left <= 0:
-                write_frame(1, b"W" if wall_left <= 0 else b"C")
+                answer(b"W" if wall_left <= 0 else b"C", True)
                 return index + 1
             # A process of one thread uses no more processor time than time passes.
             events = dict(poll.poll(max(1, min(wall_left, cpu_left) * 1000)))
@@ -339,27 +352,29 @@ def serve(job, first, last, confinement, table):
                 continue
             data = os.read(reader, 1 << 16)
             if not data:
-                ended = True
+                # The pipe may be closed by a process that lives on.
+                os.kill(pid, signal.SIGKILL)
                 status = os.waitpid(pid, 0)[1]
+                is_reaped = True
                 is_cpu = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU
-                write_frame(1, b"C" if is_cpu else b"X" + describe(status))
+                answer(b"C" if is_cpu else b"X" + describe(status), True)
                 return index + 1
             received += data
             while len(received) >= 4 and index < last:
                 length = struct.unpack_from("<I", received)[0]
                 if length > longest:
-                    write_frame(1, b"Xbroken answer")
+                    answer(b"Xbroken answer", True)
                     return index + 1
                 if len(received) < 4 + length:
                     break
-                write_frame(1, b"R" + received[4:4 + length])
-                received = received[4 + length:]
                 index += 1
+                answer(b"R" + received[4:4 + length], index == last)
+                received = received[4 + length:]
                 wall_end = monotonic() + job["wall_ms"] / 1000
                 cpu_end = cpu_seconds(pid) + job["cpu_ms"] / 1000
         return index
     finally:
-        if not ended:
+        if not is_reaped:
             os.kill(pid, signal.SIGKILL)
             os.waitpid(pid, 0)
         os.close(reader)
@@ -377,7 +392,7 @@ def main():
     for name in settings["modules"]:
         importlib.import_module(name)
     # Codecs are loaded when they are first used, which a child cannot do.
-    for name in ("ascii", "latin_1", "utf_8", "utf_16", "utf_32", "cp1252", "unicode_escape", "rot_13", "hex_codec"):
+    for name in CODECS:
         codecs.lookup(name)
     table = program_builtins(settings)
     confinement = Confinement(settings)

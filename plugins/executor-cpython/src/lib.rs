@@ -26,7 +26,6 @@ mod slot;
 mod wire;
 mod zygote;
 
-
 use interpreter::Interpreter;
 use slot::Slot;
 use zygote::{Launch, Zygote};

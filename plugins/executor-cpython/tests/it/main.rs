@@ -6,9 +6,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use azr_executor_cpython::{CpythonExecutor, CpythonOptions, Policy};
 use azr_plugin::{Engine, Executor, Job, Limits, Outcome, Purpose, Quiet, Services};
 
+mod gold;
+mod honest;
 mod hostile;
+mod robust;
 
-/// Tests run one after the other: they count processes, and limits are wall-clock times.
+/// Tests run one after the other: they count processes, and limits are times.
 static TURN: Mutex<()> = Mutex::new(());
 
 fn turn() -> MutexGuard<'static, ()> {
@@ -16,11 +19,12 @@ fn turn() -> MutexGuard<'static, ()> {
 }
 
 fn executor(policy: Policy, workers: usize) -> CpythonExecutor {
-    CpythonExecutor::create(CpythonOptions { policy, workers, ..CpythonOptions::default() }, Services::default()).unwrap()
+    let options = CpythonOptions { policy, workers, ..CpythonOptions::default() };
+    CpythonExecutor::create(options, Services::default()).unwrap()
 }
 
 fn limits() -> Limits {
-    Limits { wall_ms: 700, cpu_ms: 500, memory_bytes: 128 << 20, output_bytes: 4_096 }
+    Limits { wall_ms: 500, cpu_ms: 300, memory_bytes: 128 << 20, output_bytes: 16_384 }
 }
 
 fn job(program: &str, calls: &[&str], purpose: Purpose) -> Job {
@@ -28,11 +32,59 @@ fn job(program: &str, calls: &[&str], purpose: Purpose) -> Job {
     Job { program: program.to_owned(), calls, purpose, limits: limits(), pinned: None }
 }
 
-fn run_one(executor: &CpythonExecutor, program: &str, call: &str, purpose: Purpose) -> Outcome {
-    let mut reports = executor.run(&[job(program, &[call], purpose)], &Quiet).unwrap();
-    reports.remove(0).outcomes.remove(0)
+fn run_all(
+    executor: &CpythonExecutor,
+    program: &str,
+    calls: &[&str],
+    purpose: Purpose,
+) -> Vec<Outcome> {
+    executor.run(&[job(program, calls, purpose)], &Quiet).unwrap().remove(0).outcomes
 }
 
-fn data(name: &str) -> String {
-    std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data").join(name)).unwrap()
+fn run_one(executor: &CpythonExecutor, program: &str, call: &str, purpose: Purpose) -> Outcome {
+    run_all(executor, program, &[call], purpose).remove(0)
+}
+
+fn value(text: &str) -> Outcome {
+    Outcome::Value(text.to_owned())
+}
+
+fn exception(name: &str) -> Outcome {
+    Outcome::Exception(name.to_owned())
+}
+
+fn hostile_program(name: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/hostile").join(name);
+    std::fs::read_to_string(path).unwrap()
+}
+
+/// Living processes that this test process started: directly (zygotes) and through those (programs).
+fn processes() -> (usize, usize) {
+    let parents: Vec<(u32, u32)> = std::fs::read_dir("/proc")
+        .unwrap()
+        .flatten()
+        .filter_map(|entry| {
+            let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+            let (head, tail) = stat.rsplit_once(')')?;
+            let mut fields = tail.split_whitespace();
+            let is_living = fields.next()? != "Z";
+            let parent = fields.next()?.parse().ok()?;
+            let id = head.split_once(' ')?.0.parse().ok()?;
+            is_living.then_some((id, parent))
+        })
+        .collect();
+    let children_of =
+        |of: u32| parents.iter().filter(move |(_, parent)| *parent == of).map(|(id, _)| *id);
+    let zygotes: Vec<u32> = children_of(std::process::id()).collect();
+    let programs = zygotes.iter().map(|zygote| children_of(*zygote).count()).sum();
+    (zygotes.len(), programs)
+}
+
+/// Waits until no program runs any more: a killed process takes a moment to end.
+fn assert_no_program_runs() {
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(5);
+    while processes().1 > 0 {
+        assert!(std::time::Instant::now() < deadline, "a program survived");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
 }

@@ -1,1 +1,75 @@
-//! To be written.
+//! The CPU as a [`Device`](azr_transformer::Device): float32 kernels for AVX-512, AVX2 and, in plain Rust,
+//! everything else, on a thread pool of the device's own.
+//!
+//! Results depend neither on the number of threads nor on how many rows an operation is given; AVX2 and AVX-512
+//! give the same bits.
+
+mod attention;
+mod checks;
+mod device;
+mod gemm;
+mod head;
+mod layers;
+mod matrix;
+mod optim;
+mod pack;
+mod pool;
+mod rope;
+mod rows;
+mod sample;
+mod scratch;
+mod simd;
+mod split;
+mod storage;
+mod tile;
+mod vectors;
+
+use azr_transformer::{DeviceError, DeviceResult};
+
+pub use device::Buffer;
+pub use matrix::Matrix;
+pub use simd::InstructionSet;
+
+/// The CPU.
+#[derive(Debug)]
+pub struct Cpu {
+    instruction_set: InstructionSet,
+    backend: simd::Backend,
+    pool: pool::Pool,
+    scratch: scratch::Scratch,
+    rope: rope::Rope,
+}
+
+impl Cpu {
+    /// The CPU with `threads` threads (as many as there are cores for `None`) and its best instruction set.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError::Failed`] when the threads cannot be started.
+    pub fn new(threads: Option<usize>) -> DeviceResult<Self> {
+        let best = InstructionSet::available().last().copied().unwrap_or(InstructionSet::Portable);
+        Self::with_instruction_set(threads, best)
+    }
+
+    /// As [`Cpu::new`], with an instruction set of the caller's choice: for tests and measurements.
+    ///
+    /// # Errors
+    ///
+    /// [`DeviceError::Failed`] when the machine lacks the instruction set or the threads cannot be started.
+    pub fn with_instruction_set(
+        threads: Option<usize>,
+        instruction_set: InstructionSet,
+    ) -> DeviceResult<Self> {
+        let name = instruction_set.as_str();
+        let backend = instruction_set.backend();
+        let backend = backend
+            .ok_or_else(|| DeviceError::Failed(format!("this machine does not have {name}")))?;
+        let n_threads =
+            threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, Into::into));
+        let pool = pool::Pool::new(n_threads.max(1)).map_err(|error| {
+            DeviceError::Failed(format!("cannot start {n_threads} threads: {error}"))
+        })?;
+        let (scratch, rope) = (scratch::Scratch::default(), rope::Rope::default());
+        Ok(Self { instruction_set, backend, pool, scratch, rope })
+    }
+}

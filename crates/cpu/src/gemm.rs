@@ -1,0 +1,329 @@
+//! The three products of a linear layer, in parallel, on packed operands.
+//!
+//! All of them are sweeps of [`tile::multiply`]: A is packed into blocks of as many rows as a register tile has, B
+//! are panels of sixteen columns, and the loops around them are blocked for the caches.
+#![expect(unsafe_code, reason = "tasks write disjoint tiles of one output")]
+
+use std::ops::Range;
+
+use azr_transformer::DeviceResult;
+
+use crate::Cpu;
+use crate::matrix::Matrix;
+use crate::pack;
+use crate::simd::{Kernel, LANES, Simd};
+use crate::split::{Shared, part};
+use crate::tile::{self, Start, Tile};
+
+/// Length of the part of a chain that one tile computes: a panel pair of B of this length stays in the first cache.
+const TILE_DEPTH: usize = 256;
+/// Rows of A that one task goes through: at [`TILE_DEPTH`] they stay in the second cache.
+const TASK_ROWS: usize = 256;
+/// Outputs whose weights the input gradient transposes at a time, and rows the weight gradient packs at a time.
+const PACK_DEPTH: usize = 512;
+/// Panels that a task of a backward pass packs.
+const PACK_PANELS: usize = 4;
+/// Tasks per thread, so that a thread that lost its core does not hold up the others for long.
+const TASKS_PER_THREAD: usize = 8;
+
+/// The division of rows into blocks of nearly equal height.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Blocks {
+    n_rows: usize,
+    pub(crate) n_blocks: usize,
+}
+
+impl Blocks {
+    pub(crate) fn new(n_rows: usize, max_height: usize) -> Self {
+        Self { n_rows, n_blocks: n_rows.div_ceil(max_height) }
+    }
+
+    pub(crate) fn rows(self, block: usize) -> Range<usize> {
+        part(self.n_rows, block, self.n_blocks)
+    }
+}
+
+/// `C (+)= A B` for some blocks of A and some panels of B.
+#[derive(Debug, Clone, Copy)]
+struct Sweep<'a> {
+    blocks: Blocks,
+    first_block: usize,
+    end_block: usize,
+    /// Packed A: `[block][depth][rows of the block]`.
+    a: &'a [f32],
+    depth: usize,
+    b: *const f32,
+    b_panel: usize,
+    /// C at row 0 and at the first of the panels.
+    c: *mut f32,
+    c_row: usize,
+    c_panel: usize,
+    n_columns: usize,
+    start: Start,
+}
+
+impl Kernel for Sweep<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        // With one block nothing is used twice, so nothing is gained by going through B in parts.
+        let is_single = self.end_block - self.first_block == 1;
+        let tile_depth = if is_single { self.depth } else { TILE_DEPTH };
+        let n_panels = self.n_columns.div_ceil(LANES);
+        let step = if is_single {
+            n_panels
+        } else if S::fits(S::TILE_ROWS, 2) {
+            2
+        } else {
+            1
+        };
+        for k in (0..self.depth).step_by(tile_depth) {
+            for panel in (0..n_panels).step_by(step) {
+                for block in self.first_block..self.end_block {
+                    let rows = self.blocks.rows(block);
+                    let tile = Tile {
+                        k: tile_depth.min(self.depth - k),
+                        a: self.a[rows.start * self.depth + k * rows.len()..].as_ptr(),
+                        a_row: 1,
+                        a_step: rows.len(),
+                        b: self.b.wrapping_add(panel * self.b_panel + k * LANES),
+                        b_panel: self.b_panel,
+                        b_step: LANES,
+                        c: self.c.wrapping_add(rows.start * self.c_row + panel * self.c_panel),
+                        c_row: self.c_row,
+                        c_panel: self.c_panel,
+                        n_columns: (self.n_columns - panel * LANES).min(step * LANES),
+                        start: match self.start {
+                            _ if k > 0 => Start::Values,
+                            Start::Bias(bias) => Start::Bias(bias.wrapping_add(panel * LANES)),
+                            other => other,
+                        },
+                    };
+                    // SAFETY: by the contract of `Grid::run`, which alone makes sweeps.
+                    unsafe { tile::multiply(s, rows.len(), tile) };
+                }
+            }
+        }
+    }
+}
+
+/// A division of a product into tasks: parts of the panels by parts of the blocks.
+#[derive(Debug, Clone, Copy)]
+struct Grid {
+    n_panels: usize,
+    n_blocks: usize,
+    panel_parts: usize,
+    block_parts: usize,
+}
+
+impl Grid {
+    /// Tasks of at most `max_blocks` blocks and, but for the last, a multiple of `panel_unit` panels.
+    fn new(
+        n_threads: usize,
+        n_panels: usize,
+        panel_unit: usize,
+        n_blocks: usize,
+        max_blocks: usize,
+    ) -> Self {
+        let wanted = if n_threads == 1 { 1 } else { n_threads * TASKS_PER_THREAD };
+        let min_block_parts = n_blocks.div_ceil(max_blocks).max(1);
+        let panel_parts = wanted.div_ceil(min_block_parts).min(n_panels.div_ceil(panel_unit));
+        let block_parts = wanted.div_ceil(panel_parts).clamp(min_block_parts, n_blocks.max(1)).min(
+            // Splitting rows further than the caches ask for packs or reads B again for each part.
+            min_block_parts.max(n_threads),
+        );
+        Self { n_panels, n_blocks, panel_parts, block_parts }
+    }
+
+    fn n_tasks(self) -> usize {
+        self.panel_parts * self.block_parts
+    }
+
+    /// Panels and blocks of task `index`; tasks that share panels follow each other.
+    fn task(self, index: usize) -> (Range<usize>, Range<usize>) {
+        (
+            part(self.n_panels, index / self.block_parts, self.panel_parts),
+            part(self.n_blocks, index % self.block_parts, self.block_parts),
+        )
+    }
+}
+
+impl Cpu {
+    /// `y = x Wᵀ + bias`; lengths are the caller's duty.
+    pub(crate) fn product(
+        &self,
+        x: &[f32],
+        n_rows: usize,
+        weight: &Matrix,
+        bias: Option<&[f32]>,
+        y: &mut [f32],
+    ) -> DeviceResult<()> {
+        let (n_out, n_in) = (weight.n_out, weight.n_in);
+        assert!(
+            x.len() >= n_rows * n_in
+                && y.len() >= n_rows * n_out
+                && bias.is_none_or(|bias| bias.len() >= n_out),
+            "an operand of a product is too short"
+        );
+        if n_rows == 0 {
+            return Ok(());
+        }
+        let blocks = Blocks::new(n_rows, self.backend.tile_rows());
+        let mut packed = self.scratch.take(if n_rows > 1 { n_rows * n_in } else { 0 })?;
+        if n_rows > 1 {
+            pack::rows(self, &x[..n_rows * n_in], n_in, 0..n_in, blocks, &mut packed);
+        }
+        let a: &[f32] = if n_rows > 1 { &packed } else { &x[..n_in] };
+        let y = Shared::new(y);
+        let max_blocks = TASK_ROWS / self.backend.tile_rows();
+        let grid =
+            Grid::new(self.pool.n_threads(), weight.n_panels(), 8, blocks.n_blocks, max_blocks);
+        self.pool.run(grid.n_tasks(), &|index, _| {
+            let (panels, task_blocks) = grid.task(index);
+            let column = panels.start * LANES;
+            self.backend.run(Sweep {
+                blocks,
+                first_block: task_blocks.start,
+                end_block: task_blocks.end,
+                a,
+                depth: n_in,
+                b: weight.panels[panels.start * weight.panel_len()..].as_ptr(),
+                b_panel: weight.panel_len(),
+                c: y.pointer(column),
+                c_row: n_out,
+                c_panel: LANES,
+                n_columns: (panels.len() * LANES).min(n_out - column),
+                start: bias.map_or(Start::Zero, |bias| Start::Bias(bias[column..].as_ptr())),
+            });
+        });
+        Ok(())
+    }
+
+    /// `dx (+)= dy W`; lengths are the caller's duty.
+    pub(crate) fn product_backward_input(
+        &self,
+        dy: &[f32],
+        n_rows: usize,
+        weight: &Matrix,
+        dx: &mut [f32],
+        accumulate: bool,
+    ) -> DeviceResult<()> {
+        let (n_out, n_in) = (weight.n_out, weight.n_in);
+        assert!(
+            dy.len() >= n_rows * n_out && dx.len() >= n_rows * n_in,
+            "an operand of an input gradient is too short"
+        );
+        if n_rows == 0 {
+            return Ok(());
+        }
+        let n_threads = self.pool.n_threads();
+        let blocks = Blocks::new(n_rows, self.backend.tile_rows());
+        let mut packed = self.scratch.take(n_rows * PACK_DEPTH.min(n_out))?;
+        let panels_len = PACK_PANELS * PACK_DEPTH * LANES;
+        let mut transposed = self.scratch.take(n_threads * panels_len)?;
+        let (dx, transposed) = (Shared::new(dx), Shared::new(&mut transposed));
+        let n_panels = n_in.div_ceil(LANES);
+        // Few rows gain nothing from being split, and each part of them transposes the weights again.
+        let grid = Grid::new(n_threads, n_panels, 2, blocks.n_blocks, blocks.n_blocks);
+        for first in (0..n_out).step_by(PACK_DEPTH) {
+            let outputs = first..(first + PACK_DEPTH).min(n_out);
+            pack::rows(self, &dy[..n_rows * n_out], n_out, outputs.clone(), blocks, &mut packed);
+            let a: &[f32] = &packed;
+            self.pool.run(grid.n_tasks(), &|index, thread| {
+                let (panels, task_blocks) = grid.task(index);
+                // SAFETY: no two tasks of a job have the same thread at the same time.
+                let b = unsafe { transposed.part(thread * panels_len..(thread + 1) * panels_len) };
+                for first_panel in panels.clone().step_by(PACK_PANELS) {
+                    let panels = first_panel..(first_panel + PACK_PANELS).min(panels.end);
+                    let b_panel = outputs.len() * LANES;
+                    for (panel, b) in panels.clone().zip(b.chunks_exact_mut(b_panel)) {
+                        self.backend.run(pack::Transpose {
+                            weight,
+                            outputs: outputs.clone(),
+                            panel,
+                            out: b,
+                        });
+                    }
+                    let column = panels.start * LANES;
+                    self.backend.run(Sweep {
+                        blocks,
+                        first_block: task_blocks.start,
+                        end_block: task_blocks.end,
+                        a,
+                        depth: outputs.len(),
+                        b: b.as_ptr(),
+                        b_panel,
+                        c: dx.pointer(column),
+                        c_row: n_in,
+                        c_panel: LANES,
+                        n_columns: (panels.len() * LANES).min(n_in - column),
+                        start: if accumulate || first > 0 { Start::Values } else { Start::Zero },
+                    });
+                }
+            });
+        }
+        Ok(())
+    }
+
+    /// `dW += dyᵀ x`, each element in the order of rows; lengths are the caller's duty.
+    pub(crate) fn product_backward_weight(
+        &self,
+        dy: &[f32],
+        x: &[f32],
+        n_rows: usize,
+        d_weight: &mut Matrix,
+    ) -> DeviceResult<()> {
+        let (n_out, n_in) = (d_weight.n_out, d_weight.n_in);
+        assert!(
+            dy.len() >= n_rows * n_out && x.len() >= n_rows * n_in,
+            "an operand of a weight gradient is too short"
+        );
+        if n_rows == 0 {
+            return Ok(());
+        }
+        let n_threads = self.pool.n_threads();
+        let blocks = Blocks::new(n_in, self.backend.tile_rows());
+        let depth = PACK_DEPTH.min(n_rows);
+        let mut packed = self.scratch.take(depth * n_in)?;
+        let panels_len = PACK_PANELS * depth * LANES;
+        let mut columns = self.scratch.take(n_threads * panels_len)?;
+        let columns = Shared::new(&mut columns);
+        let (n_panels, panel_len) = (d_weight.n_panels(), d_weight.panel_len());
+        let d_weight = Shared::new(&mut d_weight.panels);
+        let grid = Grid::new(n_threads, n_panels, 2, blocks.n_blocks, blocks.n_blocks);
+        for first in (0..n_rows).step_by(depth) {
+            let rows = first..(first + depth).min(n_rows);
+            pack::columns(self, &x[rows.start * n_in..rows.end * n_in], n_in, blocks, &mut packed);
+            let a: &[f32] = &packed;
+            let dy = &dy[rows.start * n_out..rows.end * n_out];
+            self.pool.run(grid.n_tasks(), &|index, thread| {
+                let (panels, task_blocks) = grid.task(index);
+                // SAFETY: no two tasks of a job have the same thread at the same time.
+                let b = unsafe { columns.part(thread * panels_len..(thread + 1) * panels_len) };
+                for first_panel in panels.clone().step_by(PACK_PANELS) {
+                    let panels = first_panel..(first_panel + PACK_PANELS).min(panels.end);
+                    let b_panel = rows.len() * LANES;
+                    for (panel, b) in panels.clone().zip(b.chunks_exact_mut(b_panel)) {
+                        pack::panel(dy, n_out, panel, b);
+                    }
+                    self.backend.run(Sweep {
+                        blocks,
+                        first_block: task_blocks.start,
+                        end_block: task_blocks.end,
+                        a,
+                        depth: rows.len(),
+                        b: b.as_ptr(),
+                        b_panel,
+                        c: d_weight.pointer(panels.start * panel_len),
+                        c_row: LANES,
+                        c_panel: panel_len,
+                        n_columns: panels.len() * LANES,
+                        start: Start::Values,
+                    });
+                }
+            });
+        }
+        Ok(())
+    }
+}

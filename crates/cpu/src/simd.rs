@@ -1,0 +1,263 @@
+//! Sixteen float32 lanes on each instruction set, and the dispatch of kernels to the one the machine has.
+//!
+//! A kernel is written once over [`Simd`]. Every instruction set works on the same sixteen lanes in the same order,
+//! so AVX2 and AVX-512 give the same bits; the portable one differs where it has no fused multiply-add.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+mod portable;
+
+/// Lanes of a vector, and outputs of a panel of a matrix.
+pub(crate) const LANES: usize = 16;
+
+/// An instruction set that kernels are compiled for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum InstructionSet {
+    /// What the compiler makes of plain loops for the build's target.
+    Portable,
+    /// x86-64 with AVX2 and FMA.
+    Avx2,
+    /// x86-64 with AVX-512F.
+    Avx512,
+}
+
+impl InstructionSet {
+    /// The sets that this machine has, the fastest last.
+    pub fn available() -> Vec<Self> {
+        [Self::Portable, Self::Avx2, Self::Avx512]
+            .into_iter()
+            .filter(|set| set.backend().is_some())
+            .collect()
+    }
+
+    /// The set's name as in `/proc/cpuinfo`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512f",
+        }
+    }
+
+    /// The means to run kernels on this set, if the machine has it.
+    pub(crate) fn backend(self) -> Option<Backend> {
+        match self {
+            Self::Portable => Some(Backend::Portable(portable::Portable)),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => avx2::Avx2::detect().map(Backend::Avx2),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => avx512::Avx512::detect().map(Backend::Avx512),
+            #[cfg(not(target_arch = "x86_64"))]
+            Self::Avx2 | Self::Avx512 => None,
+        }
+    }
+}
+
+/// An instruction set that is known to be there.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Backend {
+    Portable(portable::Portable),
+    #[cfg(target_arch = "x86_64")]
+    Avx2(avx2::Avx2),
+    #[cfg(target_arch = "x86_64")]
+    Avx512(avx512::Avx512),
+}
+
+impl Backend {
+    /// Runs `kernel` compiled for this instruction set.
+    pub(crate) fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        match self {
+            Self::Portable(simd) => kernel.run(simd),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(simd) => simd.vectorize(kernel),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(simd) => simd.vectorize(kernel),
+        }
+    }
+
+    /// Most rows of a register tile.
+    pub(crate) fn tile_rows(self) -> usize {
+        match self {
+            Self::Portable(_) => portable::Portable::TILE_ROWS,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2(_) => avx2::Avx2::TILE_ROWS,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(_) => avx512::Avx512::TILE_ROWS,
+        }
+    }
+}
+
+/// Work on one instruction set. Implementations of `run` must be `#[inline(always)]`, as must all they call with a
+/// [`Simd`]: code that is not inlined into [`Backend::run`]'s target is compiled without the instruction set.
+pub(crate) trait Kernel {
+    /// What the kernel returns.
+    type Output;
+    /// Does the work.
+    fn run<S: Simd>(self, simd: S) -> Self::Output;
+}
+
+/// Sixteen float32 lanes. A value of an implementing type exists only where the machine has its instructions.
+pub(crate) trait Simd: Copy + Send + Sync {
+    /// Sixteen lanes.
+    type V: Copy;
+
+    /// Most rows of a register tile of one or two panels.
+    const TILE_ROWS: usize;
+
+    /// True when `rows * panels` accumulators and their operands fit into the registers.
+    fn fits(rows: usize, panels: usize) -> bool;
+
+    fn splat(self, value: f32) -> Self::V;
+    fn load(self, from: &[f32; LANES]) -> Self::V;
+    fn store(self, value: Self::V, to: &mut [f32; LANES]);
+    fn add(self, a: Self::V, b: Self::V) -> Self::V;
+    fn sub(self, a: Self::V, b: Self::V) -> Self::V;
+    fn mul(self, a: Self::V, b: Self::V) -> Self::V;
+    fn div(self, a: Self::V, b: Self::V) -> Self::V;
+    /// `a * b + c`, fused where the instruction set can.
+    fn mul_add(self, a: Self::V, b: Self::V, c: Self::V) -> Self::V;
+    /// The larger of each pair; `b` where `a` is not a number.
+    fn max(self, a: Self::V, b: Self::V) -> Self::V;
+    /// The smaller of each pair; `b` where `a` is not a number.
+    fn min(self, a: Self::V, b: Self::V) -> Self::V;
+    fn sqrt(self, a: Self::V) -> Self::V;
+    /// The nearest integers, ties to even, of values within ±2^22.
+    fn round(self, a: Self::V) -> Self::V;
+    /// `2^a` for integral `a` within [-126, 127].
+    fn exp2_integral(self, a: Self::V) -> Self::V;
+
+    /// The first lanes from `from` (fewer than or exactly sixteen values), the others `fill`.
+    #[inline(always)]
+    fn load_partial(self, from: &[f32], fill: f32) -> Self::V {
+        let mut lanes = [fill; LANES];
+        lanes[..from.len()].copy_from_slice(from);
+        self.load(&lanes)
+    }
+
+    /// The first lanes to `to` (fewer than or exactly sixteen values).
+    #[inline(always)]
+    fn store_partial(self, value: Self::V, to: &mut [f32]) {
+        let mut lanes = [0.0; LANES];
+        self.store(value, &mut lanes);
+        to.copy_from_slice(&lanes[..to.len()]);
+    }
+
+    /// The transpose of sixteen vectors.
+    #[inline(always)]
+    fn transpose(self, vectors: [Self::V; LANES]) -> [Self::V; LANES] {
+        let mut from = [[0.0; LANES]; LANES];
+        for (vector, from) in vectors.into_iter().zip(&mut from) {
+            self.store(vector, from);
+        }
+        let mut out = vectors;
+        for (i, out) in out.iter_mut().enumerate() {
+            let mut lanes = [0.0; LANES];
+            for (lane, from) in lanes.iter_mut().zip(&from) {
+                *lane = from[i];
+            }
+            *out = self.load(&lanes);
+        }
+        out
+    }
+
+    /// The sum of the lanes, as a tree of halves.
+    #[inline(always)]
+    fn reduce_add(self, value: Self::V) -> f32 {
+        let mut lanes = [0.0; LANES];
+        self.store(value, &mut lanes);
+        let mut half = LANES / 2;
+        while half > 0 {
+            for i in 0..half {
+                lanes[i] += lanes[i + half];
+            }
+            half /= 2;
+        }
+        lanes[0]
+    }
+
+    /// The largest lane.
+    #[inline(always)]
+    fn reduce_max(self, value: Self::V) -> f32 {
+        let mut lanes = [0.0; LANES];
+        self.store(value, &mut lanes);
+        lanes.into_iter().fold(f32::NEG_INFINITY, f32::max)
+    }
+
+    /// `exp` within 2 units in the last place where the result is normal; 0 below -104, infinity above 88.8.
+    #[inline(always)]
+    fn exp(self, x: Self::V) -> Self::V {
+        exp(self, x)
+    }
+}
+
+/// Cody-Waite reduction and the polynomial of Cephes' `expf`. The result is scaled in two steps because `2^n` alone
+/// is out of range at both ends.
+#[inline(always)]
+fn exp<S: Simd>(s: S, x: S::V) -> S::V {
+    // `max` and `min` give their second operand for a NaN, so x comes second to let NaN through.
+    let x = s.min(s.splat(89.0), s.max(s.splat(-104.0), x));
+    let n = s.round(s.mul(x, s.splat(std::f32::consts::LOG2_E)));
+    let r = s.mul_add(n, s.splat(-0.693_359_4), x);
+    let r = s.mul_add(n, s.splat(2.121_944_4e-4), r);
+    let mut p = s.splat(1.987_569_1e-4);
+    for coefficient in [1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5] {
+        p = s.mul_add(p, r, s.splat(coefficient));
+    }
+    let y = s.add(s.mul_add(s.mul(r, r), p, r), s.splat(1.0));
+    let half = s.round(s.mul(n, s.splat(0.5)));
+    s.mul(s.mul(y, s.exp2_integral(half)), s.exp2_integral(s.sub(n, half)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Exp<'a>(&'a [f32]);
+
+    impl Kernel for Exp<'_> {
+        type Output = Vec<f32>;
+
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) -> Vec<f32> {
+            let mut out = vec![0.0; self.0.len()];
+            for (x, y) in self.0.chunks(LANES).zip(out.chunks_mut(LANES)) {
+                s.store_partial(s.exp(s.load_partial(x, 0.0)), y);
+            }
+            out
+        }
+    }
+
+    #[test]
+    fn exp_is_within_two_units_in_the_last_place() {
+        let x: Vec<f32> = (0..200_003).map(|i| -87.3 + i as f32 * (175.9 / 200_003.0)).collect();
+        for set in InstructionSet::available() {
+            for (x, y) in x.iter().zip(set.backend().unwrap().run(Exp(&x))) {
+                let exact = f64::from(*x).exp();
+                let ulp = f64::from((exact as f32).next_up()) - f64::from(exact as f32);
+                assert!(
+                    (f64::from(y) - exact).abs() <= 2.0 * ulp,
+                    "{set:?}: exp({x}) = {y}, not {exact}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn exp_of_the_extremes() {
+        for set in InstructionSet::available() {
+            let y = set.backend().unwrap().run(Exp(&[
+                0.0,
+                -1e30,
+                f32::NEG_INFINITY,
+                1e30,
+                f32::INFINITY,
+                f32::NAN,
+            ]));
+            assert_eq!(y[..5], [1.0, 0.0, 0.0, f32::INFINITY, f32::INFINITY], "{set:?}");
+            assert!(y[5].is_nan(), "{set:?}");
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! AVX2 and FMA: two registers for sixteen lanes, 16 registers.
+#![expect(
+    unsafe_code,
+    reason = "intrinsics are unsafe to call outside functions that enable their feature"
+)]
+
+use std::arch::x86_64::*;
+
+use super::{Kernel, LANES, Simd};
+
+/// Proof that the machine has AVX2 and FMA.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Avx2(());
+
+/// Lanes 0 to 7 and 8 to 15.
+type Pair = [__m256; 2];
+
+impl Avx2 {
+    /// The proof, if the machine has them.
+    pub(crate) fn detect() -> Option<Self> {
+        (is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")).then_some(Self(()))
+    }
+
+    /// Runs `kernel` compiled with AVX2 and FMA.
+    #[inline]
+    pub(crate) fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {
+        #[target_feature(enable = "avx2,fma")]
+        fn inner<K: Kernel>(simd: Avx2, kernel: K) -> K::Output {
+            kernel.run(simd)
+        }
+        // SAFETY: a value of this type proves that the features were detected.
+        unsafe { inner(self, kernel) }
+    }
+}
+
+/// Calls an intrinsic.
+macro_rules! call {
+    ($intrinsic:expr) => {
+        // SAFETY: a value of the type this is a method of proves that the features were detected; loads and stores
+        // are given references to sixteen values.
+        unsafe { $intrinsic }
+    };
+}
+
+impl Simd for Avx2 {
+    type V = Pair;
+
+    const TILE_ROWS: usize = 6;
+
+    #[inline(always)]
+    fn fits(rows: usize, panels: usize) -> bool {
+        rows * panels <= 6
+    }
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> Pair {
+        [call!(_mm256_set1_ps(value)); 2]
+    }
+
+    #[inline(always)]
+    fn load(self, from: &[f32; LANES]) -> Pair {
+        call!([_mm256_loadu_ps(from.as_ptr()), _mm256_loadu_ps(from.as_ptr().add(8))])
+    }
+
+    #[inline(always)]
+    fn store(self, value: Pair, to: &mut [f32; LANES]) {
+        call!({
+            _mm256_storeu_ps(to.as_mut_ptr(), value[0]);
+            _mm256_storeu_ps(to.as_mut_ptr().add(8), value[1]);
+        });
+    }
+
+    #[inline(always)]
+    fn add(self, a: Pair, b: Pair) -> Pair {
+        call!([_mm256_add_ps(a[0], b[0]), _mm256_add_ps(a[1], b[1])])
+    }
+
+    #[inline(always)]
+    fn sub(self, a: Pair, b: Pair) -> Pair {
+        call!([_mm256_sub_ps(a[0], b[0]), _mm256_sub_ps(a[1], b[1])])
+    }
+
+    #[inline(always)]
+    fn mul(self, a: Pair, b: Pair) -> Pair {
+        call!([_mm256_mul_ps(a[0], b[0]), _mm256_mul_ps(a[1], b[1])])
+    }
+
+    #[inline(always)]
+    fn div(self, a: Pair, b: Pair) -> Pair {
+        call!([_mm256_div_ps(a[0], b[0]), _mm256_div_ps(a[1], b[1])])
+    }
+
+    #[inline(always)]
+    fn max(self, a: Pair, b: Pair) -> Pair {
+        call!([_mm256_max_ps(a[0], b[0]), _mm256_max_ps(a[1], b[1])])
+    }
+
+    #[inline(always)]
+    fn min(self, a: Pair, b: Pair) -> Pair {
+        call!([_mm256_min_ps(a[0], b[0]), _mm256_min_ps(a[1], b[1])])
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: Pair, b: Pair, c: Pair) -> Pair {
+        call!([_mm256_fmadd_ps(a[0], b[0], c[0]), _mm256_fmadd_ps(a[1], b[1], c[1])])
+    }
+
+    #[inline(always)]
+    fn sqrt(self, a: Pair) -> Pair {
+        call!([_mm256_sqrt_ps(a[0]), _mm256_sqrt_ps(a[1])])
+    }
+
+    #[inline(always)]
+    fn round(self, a: Pair) -> Pair {
+        const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+        call!([_mm256_round_ps::<NEAREST>(a[0]), _mm256_round_ps::<NEAREST>(a[1])])
+    }
+
+    #[inline(always)]
+    fn exp2_integral(self, a: Pair) -> Pair {
+        [exp2_half(a[0]), exp2_half(a[1])]
+    }
+}
+
+#[inline(always)]
+fn exp2_half(a: __m256) -> __m256 {
+    call!(_mm256_castsi256_ps(_mm256_slli_epi32::<23>(_mm256_add_epi32(
+        _mm256_cvtps_epi32(a),
+        _mm256_set1_epi32(127)
+    ))))
+}

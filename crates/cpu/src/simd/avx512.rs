@@ -1,0 +1,138 @@
+//! AVX-512F: one register for sixteen lanes, 32 registers.
+#![expect(
+    unsafe_code,
+    reason = "intrinsics are unsafe to call outside functions that enable their feature"
+)]
+
+use std::arch::x86_64::*;
+
+use super::{Kernel, LANES, Simd};
+
+/// Proof that the machine has AVX-512F.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Avx512(());
+
+impl Avx512 {
+    /// The proof, if the machine has it.
+    pub(crate) fn detect() -> Option<Self> {
+        // FMA and AVX2 come with every AVX-512F machine; asking keeps the enabled set true to what was asked.
+        let found = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("fma");
+        found.then_some(Self(()))
+    }
+
+    /// Runs `kernel` compiled with AVX-512F.
+    #[inline]
+    pub(crate) fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {
+        #[target_feature(enable = "avx512f,avx2,fma")]
+        fn inner<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
+            kernel.run(simd)
+        }
+        // SAFETY: a value of this type proves that the features were detected.
+        unsafe { inner(self, kernel) }
+    }
+}
+
+/// Calls an intrinsic.
+macro_rules! call {
+    ($intrinsic:expr) => {
+        // SAFETY: a value of the type this is a method of proves that the features were detected; loads and stores
+        // are given references to sixteen values, or a mask that covers the length of their slice.
+        unsafe { $intrinsic }
+    };
+}
+
+#[inline(always)]
+fn mask(len: usize) -> __mmask16 {
+    ((1_u32 << len.min(LANES)) - 1) as __mmask16
+}
+
+impl Simd for Avx512 {
+    type V = __m512;
+
+    const TILE_ROWS: usize = 14;
+
+    #[inline(always)]
+    fn fits(rows: usize, panels: usize) -> bool {
+        rows * panels <= if panels <= 2 { 28 } else { 24 }
+    }
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> __m512 {
+        call!(_mm512_set1_ps(value))
+    }
+
+    #[inline(always)]
+    fn load(self, from: &[f32; LANES]) -> __m512 {
+        call!(_mm512_loadu_ps(from.as_ptr()))
+    }
+
+    #[inline(always)]
+    fn store(self, value: __m512, to: &mut [f32; LANES]) {
+        call!(_mm512_storeu_ps(to.as_mut_ptr(), value))
+    }
+
+    #[inline(always)]
+    fn load_partial(self, from: &[f32], fill: f32) -> __m512 {
+        call!(_mm512_mask_loadu_ps(_mm512_set1_ps(fill), mask(from.len()), from.as_ptr()))
+    }
+
+    #[inline(always)]
+    fn store_partial(self, value: __m512, to: &mut [f32]) {
+        call!(_mm512_mask_storeu_ps(to.as_mut_ptr(), mask(to.len()), value))
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m512, b: __m512) -> __m512 {
+        call!(_mm512_add_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn sub(self, a: __m512, b: __m512) -> __m512 {
+        call!(_mm512_sub_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn mul(self, a: __m512, b: __m512) -> __m512 {
+        call!(_mm512_mul_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn div(self, a: __m512, b: __m512) -> __m512 {
+        call!(_mm512_div_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn max(self, a: __m512, b: __m512) -> __m512 {
+        call!(_mm512_max_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn min(self, a: __m512, b: __m512) -> __m512 {
+        call!(_mm512_min_ps(a, b))
+    }
+
+    #[inline(always)]
+    fn mul_add(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        call!(_mm512_fmadd_ps(a, b, c))
+    }
+
+    #[inline(always)]
+    fn sqrt(self, a: __m512) -> __m512 {
+        call!(_mm512_sqrt_ps(a))
+    }
+
+    #[inline(always)]
+    fn round(self, a: __m512) -> __m512 {
+        call!(_mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a))
+    }
+
+    #[inline(always)]
+    fn exp2_integral(self, a: __m512) -> __m512 {
+        call!(_mm512_castsi512_ps(_mm512_slli_epi32::<23>(_mm512_add_epi32(
+            _mm512_cvtps_epi32(a),
+            _mm512_set1_epi32(127)
+        ))))
+    }
+}

@@ -1,0 +1,170 @@
+//! The one matrix kernel: a register tile `C[rows, 16 panels] (+)= A[rows, k] B[k, 16 panels]`.
+//!
+//! Every element of a product is a single chain of fused multiply-adds in the order of `k`, which starts from the
+//! element's initial value and may be cut anywhere: a later tile continues it from memory. Hence the bits of a
+//! result depend neither on the number of rows or panels of a tile, nor on how the caller blocks its loops.
+#![expect(unsafe_code, reason = "operands are strided views into packed memory")]
+
+use crate::simd::{LANES, Simd};
+
+/// What the chains of a tile start from.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Start {
+    Zero,
+    /// The values in C.
+    Values,
+    /// One value per column.
+    Bias(*const f32),
+}
+
+/// Operands of a tile; strides are in numbers.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Tile {
+    /// Length of the chains.
+    pub(crate) k: usize,
+    /// `A[i, k]` is at `i * a_row + k * a_step`.
+    pub(crate) a: *const f32,
+    pub(crate) a_row: usize,
+    pub(crate) a_step: usize,
+    /// `B[k, panel * 16 + lane]` is at `panel * b_panel + k * b_step + lane`.
+    pub(crate) b: *const f32,
+    pub(crate) b_panel: usize,
+    pub(crate) b_step: usize,
+    /// `C[i, panel * 16 + lane]` is at `i * c_row + panel * c_panel + lane`.
+    pub(crate) c: *mut f32,
+    pub(crate) c_row: usize,
+    pub(crate) c_panel: usize,
+    /// Columns of C that exist; B has whole panels.
+    pub(crate) n_columns: usize,
+    pub(crate) start: Start,
+}
+
+/// Computes a tile of `rows` rows, at most [`Simd::TILE_ROWS`], and any number of columns.
+///
+/// # Safety
+///
+/// Every element of A, of the panels of B, and of C that the strides reach must be valid to read, those of C to
+/// write as well, and no other thread may use C meanwhile. A bias must have `n_columns` values.
+#[inline(always)]
+pub(crate) unsafe fn multiply<S: Simd>(s: S, rows: usize, tile: Tile) {
+    macro_rules! dispatch {
+        ($($n:literal)*) => {
+            match rows {
+                $($n => if const { $n <= S::TILE_ROWS } {
+                    // SAFETY: passed on from the caller.
+                    unsafe { panels::<S, $n>(s, tile) }
+                },)*
+                _ => {}
+            }
+        };
+    }
+    debug_assert!(rows <= S::TILE_ROWS, "a tile has too many rows");
+    dispatch!(1 2 3 4 5 6 7 8 9 10 11 12 13 14);
+}
+
+/// Goes through the panels, as many at once as fit into the registers.
+#[inline(always)]
+unsafe fn panels<S: Simd, const ROWS: usize>(s: S, tile: Tile) {
+    let mut panel = 0;
+    let n_panels = tile.n_columns.div_ceil(LANES);
+    macro_rules! while_fits {
+        ($($n:literal)*) => {
+            $(if S::fits(ROWS, $n) {
+                while n_panels - panel >= $n {
+                    // SAFETY: passed on from the caller; the panels are within the columns.
+                    unsafe { registers::<S, ROWS, $n>(s, from_panel(tile, panel)) };
+                    panel += $n;
+                }
+            })*
+        };
+    }
+    while_fits!(8 4 2);
+    while panel < n_panels {
+        // SAFETY: as above.
+        unsafe { registers::<S, ROWS, 1>(s, from_panel(tile, panel)) };
+        panel += 1;
+    }
+}
+
+/// The part of `tile` from `panel` on.
+#[inline(always)]
+fn from_panel(tile: Tile, panel: usize) -> Tile {
+    Tile {
+        b: tile.b.wrapping_add(panel * tile.b_panel),
+        c: tile.c.wrapping_add(panel * tile.c_panel),
+        n_columns: tile.n_columns - panel * LANES,
+        start: match tile.start {
+            Start::Bias(bias) => Start::Bias(bias.wrapping_add(panel * LANES)),
+            other => other,
+        },
+        ..tile
+    }
+}
+
+#[inline(always)]
+unsafe fn load<S: Simd>(s: S, from: *const f32, n: usize) -> S::V {
+    if n == LANES {
+        // SAFETY: sixteen values are valid to read.
+        s.load(unsafe { &*from.cast() })
+    } else {
+        // SAFETY: `n` values are valid to read.
+        s.load_partial(unsafe { std::slice::from_raw_parts(from, n) }, 0.0)
+    }
+}
+
+#[inline(always)]
+unsafe fn store<S: Simd>(s: S, value: S::V, to: *mut f32, n: usize) {
+    if n == LANES {
+        // SAFETY: sixteen values are valid to write.
+        s.store(value, unsafe { &mut *to.cast() });
+    } else {
+        // SAFETY: `n` values are valid to write.
+        s.store_partial(value, unsafe { std::slice::from_raw_parts_mut(to, n) });
+    }
+}
+
+/// A tile whose accumulators stay in registers.
+#[inline(always)]
+unsafe fn registers<S: Simd, const ROWS: usize, const PANELS: usize>(s: S, tile: Tile) {
+    let Tile { a_row, a_step, b_panel, b_step, c, c_row, c_panel, .. } = tile;
+    let width = |panel: usize| (tile.n_columns - panel * LANES).min(LANES);
+    let mut sums = [[s.splat(0.0); PANELS]; ROWS];
+    for panel in 0..PANELS {
+        for row in 0..ROWS {
+            // SAFETY: by the contract of `multiply`.
+            sums[row][panel] = unsafe {
+                match tile.start {
+                    Start::Zero => s.splat(0.0),
+                    Start::Values => load(s, c.add(row * c_row + panel * c_panel), width(panel)),
+                    Start::Bias(bias) => load(s, bias.add(panel * LANES), width(panel)),
+                }
+            };
+        }
+    }
+    let (mut a, mut b) = (tile.a, tile.b);
+    for _ in 0..tile.k {
+        // SAFETY: by the contract of `multiply`.
+        unsafe {
+            let mut vectors = [s.splat(0.0); PANELS];
+            for panel in 0..PANELS {
+                vectors[panel] = load(s, b.add(panel * b_panel), LANES);
+            }
+            for row in 0..ROWS {
+                let factor = s.splat(*a.add(row * a_row));
+                for panel in 0..PANELS {
+                    sums[row][panel] = s.mul_add(factor, vectors[panel], sums[row][panel]);
+                }
+            }
+        }
+        a = a.wrapping_add(a_step);
+        b = b.wrapping_add(b_step);
+    }
+    for panel in 0..PANELS {
+        for row in 0..ROWS {
+            // SAFETY: by the contract of `multiply`.
+            unsafe {
+                store(s, sums[row][panel], c.add(row * c_row + panel * c_panel), width(panel))
+            };
+        }
+    }
+}

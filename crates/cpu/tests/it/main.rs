@@ -1,0 +1,3 @@
+//! The CPU device as a whole.
+
+mod conformance;

@@ -1,0 +1,212 @@
+//! What every [`Device`] must do, as checks that a device's own tests run.
+//!
+//! * Each operation agrees with the float64 [`Reference`] on random values of odd and edge shapes, outputs starting
+//!   from values of their own, so that `+=` and overwriting are told apart, and with room behind them that must stay
+//!   as it is.
+//! * The bits of a row's result are the same alone and among other rows, of a query's result alone, among other
+//!   queries and wherever the shared prefix ends, and of any result when an operation is repeated.
+//! * Operands that are too short and indices out of range are errors.
+//!
+//! Inputs come from a counter and are the same on every machine.
+
+mod attention;
+mod head;
+mod layers;
+mod matrices;
+mod refusals;
+
+use crate::device::{Device, DeviceResult};
+use crate::reference::Reference;
+
+/// Result of one check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckResult {
+    /// What was checked, on which shape.
+    pub name: String,
+    /// What was found instead of what should be, if anything.
+    pub failure: Option<String>,
+}
+
+/// Runs every check on `device`; all failures should be none. Takes about a second.
+pub fn run_all<D: Device>(device: &D) -> Vec<CheckResult> {
+    let mut checks = Checks { device, results: Vec::new() };
+    matrices::check(&mut checks);
+    layers::check(&mut checks);
+    attention::check(&mut checks);
+    head::check(&mut checks);
+    refusals::check(&mut checks);
+    checks.results
+}
+
+/// Named outputs of an operation.
+type Outputs = Vec<(&'static str, Vec<f32>)>;
+
+/// An operation on given values that can be run on any device.
+trait Case {
+    /// Runs the operation and reads every buffer it may have changed.
+    fn run<D: Device>(&self, device: &D) -> DeviceResult<Outputs>;
+}
+
+/// An operation on rows that can be run on some of them.
+trait RowCase {
+    /// Number of rows.
+    fn n_rows(&self) -> usize;
+    /// Runs the operation on `rows` alone; one result per row.
+    fn run<D: Device>(
+        &self,
+        device: &D,
+        rows: std::ops::Range<usize>,
+    ) -> DeviceResult<Vec<Vec<f32>>>;
+}
+
+/// The checks of one device.
+struct Checks<'a, D> {
+    device: &'a D,
+    results: Vec<CheckResult>,
+}
+
+impl<D: Device> Checks<'_, D> {
+    fn record(&mut self, name: String, result: Result<(), String>) {
+        self.results.push(CheckResult { name, failure: result.err() });
+    }
+
+    /// The device agrees with the reference within `tolerance` of the largest number of each output, and with
+    /// itself to the bit.
+    fn agrees(&mut self, name: String, tolerance: f32, case: &impl Case) {
+        let result = agreement(self.device, tolerance, case);
+        self.record(name, result);
+    }
+
+    /// Rows have the same bits alone, in twos, threes and so on, and all together.
+    fn rows_agree(&mut self, name: String, case: &impl RowCase) {
+        let result = row_agreement(self.device, case);
+        self.record(name, result);
+    }
+}
+
+fn agreement<D: Device>(device: &D, tolerance: f32, case: &impl Case) -> Result<(), String> {
+    let text = |error: crate::DeviceError| error.to_string();
+    let found = case.run(device).map_err(text)?;
+    let again = case.run(device).map_err(text)?;
+    let wanted = case.run(&Reference).map_err(text)?;
+    for (((name, found), (_, again)), (_, wanted)) in found.iter().zip(&again).zip(&wanted) {
+        same_bits(found, again).map_err(|difference| format!("{name}, repeated: {difference}"))?;
+        close(found, wanted, tolerance).map_err(|difference| format!("{name}: {difference}"))?;
+    }
+    Ok(())
+}
+
+fn row_agreement<D: Device>(device: &D, case: &impl RowCase) -> Result<(), String> {
+    let run = |rows| case.run(device, rows).map_err(|error| error.to_string());
+    let all = run(0..case.n_rows())?;
+    for n_rows in [1, 2, 3, 4, 5, 6, 7, 8, 15, 33] {
+        for start in (0..case.n_rows().saturating_sub(n_rows)).step_by(n_rows) {
+            for (index, row) in run(start..start + n_rows)?.iter().enumerate() {
+                same_bits(row, &all[start + index]).map_err(|difference| {
+                    format!("row {} among {n_rows}: {difference}", start + index)
+                })?;
+            }
+        }
+    }
+    Ok(())
+}
+
+fn same_bits(found: &[f32], wanted: &[f32]) -> Result<(), String> {
+    let pairs = found.iter().zip(wanted).enumerate();
+    match pairs.into_iter().find(|(_, (found, wanted))| found.to_bits() != wanted.to_bits()) {
+        None if found.len() == wanted.len() => Ok(()),
+        None => Err(format!("{} numbers instead of {}", found.len(), wanted.len())),
+        Some((index, (found, wanted))) => {
+            Err(format!("[{index}] is {found:e} instead of {wanted:e}"))
+        }
+    }
+}
+
+/// Within `tolerance` of the largest number, or of 0.1 where all are smaller: sums of products are as exact as their
+/// largest terms allow, however small the sum comes out.
+fn close(found: &[f32], wanted: &[f32], tolerance: f32) -> Result<(), String> {
+    let bound = tolerance * wanted.iter().fold(0.1_f32, |max, value| max.max(value.abs()));
+    let pairs = found.iter().zip(wanted).enumerate();
+    // Written so that a NaN is a difference.
+    match pairs.into_iter().find(|(_, (found, wanted))| !((*found - *wanted).abs() <= bound)) {
+        None if found.len() == wanted.len() => Ok(()),
+        None => Err(format!("{} numbers instead of {}", found.len(), wanted.len())),
+        Some((index, (found, wanted))) => {
+            Err(format!("[{index}] is {found:e} instead of {wanted:e}, not within {bound:e}"))
+        }
+    }
+}
+
+/// Numbers in [-1, 1) from a counter (the mixer of SplitMix64).
+fn numbers(seed: u64, len: usize) -> Vec<f32> {
+    (0..len as u64).map(|index| (uniform(seed, index) * 2.0 - 1.0) as f32).collect()
+}
+
+/// A number in [0, 1).
+fn uniform(seed: u64, index: u64) -> f64 {
+    let mut z = (seed << 32).wrapping_add(index).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    ((z ^ (z >> 31)) >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+/// Indices below `n`.
+fn indices(seed: u64, len: usize, n: usize) -> Vec<u32> {
+    (0..len as u64).map(|index| (uniform(seed, index) * n as f64) as u32).collect()
+}
+
+fn upload<D: Device>(device: &D, values: &[f32]) -> DeviceResult<D::Buffer> {
+    let mut buffer = device.zeros(values.len())?;
+    device.write(&mut buffer, 0, values)?;
+    Ok(buffer)
+}
+
+fn download<D: Device>(device: &D, buffer: &D::Buffer) -> DeviceResult<Vec<f32>> {
+    let mut values = vec![0.0; device.len(buffer)];
+    device.read(buffer, 0, &mut values)?;
+    Ok(values)
+}
+
+fn upload_matrix<D: Device>(
+    device: &D,
+    shape: (usize, usize),
+    values: &[f32],
+) -> DeviceResult<D::Matrix> {
+    let mut matrix = device.matrix_zeros(shape.0, shape.1)?;
+    device.matrix_write(&mut matrix, values)?;
+    Ok(matrix)
+}
+
+fn download_matrix<D: Device>(device: &D, matrix: &D::Matrix) -> DeviceResult<Vec<f32>> {
+    let (n_out, n_in) = device.matrix_shape(matrix);
+    let mut values = vec![0.0; n_out * n_in];
+    device.matrix_read(matrix, &mut values)?;
+    Ok(values)
+}
+
+/// The rows of a row-major array.
+fn split_rows(values: &[f32], n_rows: usize) -> Vec<Vec<f32>> {
+    values.chunks_exact((values.len() / n_rows).max(1)).map(<[f32]>::to_vec).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_reference_passes() {
+        let results = run_all(&Reference);
+        assert!(results.len() > 100, "{} checks", results.len());
+        let failures: Vec<_> = results.iter().filter(|result| result.failure.is_some()).collect();
+        assert!(failures.is_empty(), "{failures:#?}");
+    }
+
+    #[test]
+    fn differences_are_found() {
+        assert!(close(&[1.0, 2.0], &[1.0, 2.001], 1e-4).is_err());
+        assert!(close(&[1.0, f32::NAN], &[1.0, 2.0], 1e-4).is_err());
+        assert!(close(&[1.0], &[1.0, 2.0], 1e-4).is_err());
+        assert!(close(&[1.0, 2.000_01], &[1.0, 2.0], 1e-4).is_ok());
+        assert!(same_bits(&[0.0], &[-0.0]).is_err());
+    }
+}

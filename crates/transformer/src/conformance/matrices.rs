@@ -1,0 +1,253 @@
+//! Storage, rows, the products of linear layers, and AdamW.
+
+use std::ops::Range;
+
+use super::{
+    Case, Checks, Outputs, RowCase, download, download_matrix, indices, numbers, split_rows,
+    upload, upload_matrix,
+};
+use crate::device::{AdamStep, Device, DeviceResult};
+
+/// Float32 sums of up to a thousand products of numbers around 1: about 30 roundings of 6e-8 in effect.
+const PRODUCT: f32 = 4e-6;
+
+/// `(n_out, n_in, rows)`: less than a panel, whole panels, one more and one less, deep and flat, and row counts
+/// around the height of every plausible tile.
+const SHAPES: [(usize, usize, usize); 14] = [
+    (1, 1, 1),
+    (3, 2, 5),
+    (16, 16, 16),
+    (17, 15, 1),
+    (31, 33, 2),
+    (48, 40, 3),
+    (40, 70, 4),
+    (65, 9, 6),
+    (130, 24, 7),
+    (200, 520, 13),
+    (36, 1030, 29),
+    (33, 64, 70),
+    (560, 47, 30),
+    (50, 30, 600),
+];
+
+struct Linear {
+    shape: (usize, usize),
+    n_rows: usize,
+    with_bias: bool,
+}
+
+impl Linear {
+    fn run_rows<D: Device>(&self, device: &D, rows: Range<usize>) -> DeviceResult<Vec<f32>> {
+        let (n_out, n_in) = self.shape;
+        let x = numbers(1, self.n_rows * n_in);
+        let weight = upload_matrix(device, self.shape, &numbers(2, n_out * n_in))?;
+        let bias = upload(device, &numbers(3, n_out))?;
+        let mut y = upload(device, &numbers(4, rows.len() * n_out + 5))?;
+        let x = upload(device, &x[rows.start * n_in..rows.end * n_in])?;
+        device.linear(&x, rows.len(), &weight, self.with_bias.then_some(&bias), &mut y)?;
+        download(device, &y)
+    }
+}
+
+impl Case for Linear {
+    fn run<D: Device>(&self, device: &D) -> DeviceResult<Outputs> {
+        Ok(vec![("y", self.run_rows(device, 0..self.n_rows)?)])
+    }
+}
+
+impl RowCase for Linear {
+    fn n_rows(&self) -> usize {
+        self.n_rows
+    }
+
+    fn run<D: Device>(&self, device: &D, rows: Range<usize>) -> DeviceResult<Vec<Vec<f32>>> {
+        let n_rows = rows.len();
+        let y = self.run_rows(device, rows)?;
+        Ok(split_rows(&y[..n_rows * self.shape.0], n_rows))
+    }
+}
+
+struct BackwardInput {
+    shape: (usize, usize),
+    n_rows: usize,
+    accumulate: bool,
+}
+
+impl BackwardInput {
+    fn run_rows<D: Device>(&self, device: &D, rows: Range<usize>) -> DeviceResult<Vec<f32>> {
+        let (n_out, n_in) = self.shape;
+        let dy = numbers(5, self.n_rows * n_out);
+        let start = numbers(6, self.n_rows * n_in + 5);
+        let weight = upload_matrix(device, self.shape, &numbers(2, n_out * n_in))?;
+        let dy = upload(device, &dy[rows.start * n_out..rows.end * n_out])?;
+        let mut dx = upload(device, &start[rows.start * n_in..rows.end * n_in + 5])?;
+        device.linear_backward_input(&dy, rows.len(), &weight, &mut dx, self.accumulate)?;
+        download(device, &dx)
+    }
+}
+
+impl Case for BackwardInput {
+    fn run<D: Device>(&self, device: &D) -> DeviceResult<Outputs> {
+        Ok(vec![("dx", self.run_rows(device, 0..self.n_rows)?)])
+    }
+}
+
+impl RowCase for BackwardInput {
+    fn n_rows(&self) -> usize {
+        self.n_rows
+    }
+
+    fn run<D: Device>(&self, device: &D, rows: Range<usize>) -> DeviceResult<Vec<Vec<f32>>> {
+        let n_rows = rows.len();
+        let dx = self.run_rows(device, rows)?;
+        Ok(split_rows(&dx[..n_rows * self.shape.1], n_rows))
+    }
+}
+
+struct BackwardWeight {
+    shape: (usize, usize),
+    n_rows: usize,
+}
+
+impl Case for BackwardWeight {
+    fn run<D: Device>(&self, device: &D) -> DeviceResult<Outputs> {
+        let (n_out, n_in) = self.shape;
+        let x = upload(device, &numbers(1, self.n_rows * n_in))?;
+        let dy = upload(device, &numbers(5, self.n_rows * n_out))?;
+        let mut d_weight = upload_matrix(device, self.shape, &numbers(7, n_out * n_in))?;
+        let mut d_bias = upload(device, &numbers(8, n_out))?;
+        device.linear_backward_weight(&dy, &x, self.n_rows, &mut d_weight)?;
+        device.bias_backward(&dy, self.n_rows, &mut d_bias)?;
+        let d_weight = download_matrix(device, &d_weight)?;
+        Ok(vec![("d_weight", d_weight), ("d_bias", download(device, &d_bias)?)])
+    }
+}
+
+struct Embedding {
+    vocab: usize,
+    width: usize,
+    n_tokens: usize,
+}
+
+impl Case for Embedding {
+    fn run<D: Device>(&self, device: &D) -> DeviceResult<Outputs> {
+        let shape = (self.vocab, self.width);
+        // More tokens than the vocabulary has: some are repeated.
+        let tokens = indices(9, self.n_tokens, self.vocab);
+        let table = upload_matrix(device, shape, &numbers(10, self.vocab * self.width))?;
+        let mut out = upload(device, &numbers(11, self.n_tokens * self.width + 3))?;
+        device.embed(&table, &tokens, &mut out)?;
+        let mut d_table = upload_matrix(device, shape, &numbers(12, self.vocab * self.width))?;
+        device.embed_backward(
+            &upload(device, &numbers(13, self.n_tokens * self.width))?,
+            &tokens,
+            &mut d_table,
+        )?;
+        Ok(vec![("out", download(device, &out)?), ("d_table", download_matrix(device, &d_table)?)])
+    }
+}
+
+struct Rows {
+    width: usize,
+}
+
+impl Case for Rows {
+    fn run<D: Device>(&self, device: &D) -> DeviceResult<Outputs> {
+        let src = upload(device, &numbers(14, 40 * self.width))?;
+        let mut gathered = upload(device, &numbers(15, 33 * self.width))?;
+        device.gather_rows(&src, &indices(16, 32, 40), self.width, &mut gathered)?;
+        let mut scattered = upload(device, &numbers(17, 40 * self.width))?;
+        let rows: Vec<u32> = (0..20).map(|index| (index * 7) % 40).collect();
+        device.scatter_rows(&src, &rows, self.width, &mut scattered)?;
+        let mut sum = upload(device, &numbers(18, 40 * self.width))?;
+        device.add(&src, &mut sum, 39 * self.width)?;
+        let mut cleared = upload(device, &numbers(19, 100))?;
+        device.clear(&mut cleared)?;
+        let outputs =
+            [("gathered", gathered), ("scattered", scattered), ("sum", sum), ("cleared", cleared)];
+        outputs.into_iter().map(|(name, buffer)| Ok((name, download(device, &buffer)?))).collect()
+    }
+}
+
+struct Optimizer {
+    shape: (usize, usize),
+    weight_decay: f32,
+}
+
+impl Case for Optimizer {
+    fn run<D: Device>(&self, device: &D) -> DeviceResult<Outputs> {
+        let len = self.shape.0 * self.shape.1;
+        let start = numbers(20, len);
+        let mut p = upload(device, &start)?;
+        let (mut m, mut v) = (device.zeros(len)?, device.zeros(len)?);
+        let mut matrix_p = upload_matrix(device, self.shape, &start)?;
+        let mut matrix_m = device.matrix_zeros(self.shape.0, self.shape.1)?;
+        let mut matrix_v = device.matrix_zeros(self.shape.0, self.shape.1)?;
+        for t in 1..=4 {
+            let step = AdamStep {
+                learning_rate: 0.01,
+                beta1: 0.9,
+                beta2: 0.99,
+                epsilon: 1e-8,
+                weight_decay: self.weight_decay,
+                grad_scale: 0.5,
+                t,
+            };
+            let g = numbers(20 + t, len);
+            device.adamw(&mut p, &upload(device, &g)?, &mut m, &mut v, step)?;
+            let g = upload_matrix(device, self.shape, &g)?;
+            device.matrix_adamw(&mut matrix_p, &g, &mut matrix_m, &mut matrix_v, step)?;
+        }
+        let mut outputs = vec![
+            ("sum_squares", vec![device.sum_squares(&p)? as f32]),
+            ("matrix_sum_squares", vec![device.matrix_sum_squares(&matrix_p)? as f32]),
+        ];
+        for (name, buffer) in [("p", &p), ("m", &m), ("v", &v)] {
+            outputs.push((name, download(device, buffer)?));
+        }
+        for (name, matrix) in
+            [("matrix_p", &matrix_p), ("matrix_m", &matrix_m), ("matrix_v", &matrix_v)]
+        {
+            outputs.push((name, download_matrix(device, matrix)?));
+        }
+        Ok(outputs)
+    }
+}
+
+pub(super) fn check<D: Device>(checks: &mut Checks<'_, D>) {
+    for (n_out, n_in, n_rows) in SHAPES {
+        let shape = (n_out, n_in);
+        let on = format!("{n_rows} rows of {n_out} by {n_in}");
+        for flag in [false, true] {
+            let linear = Linear { shape, n_rows, with_bias: flag };
+            checks.agrees(format!("linear, bias {flag}, {on}"), PRODUCT, &linear);
+            let input = BackwardInput { shape, n_rows, accumulate: flag };
+            checks.agrees(
+                format!("linear_backward_input, accumulate {flag}, {on}"),
+                PRODUCT,
+                &input,
+            );
+        }
+        checks.agrees(
+            format!("linear_backward_weight, {on}"),
+            PRODUCT,
+            &BackwardWeight { shape, n_rows },
+        );
+    }
+    for shape in [(50, 70), (33, 600), (520, 20)] {
+        let linear = Linear { shape, n_rows: 70, with_bias: true };
+        checks.rows_agree(format!("rows of linear, {shape:?}"), &linear);
+        let input = BackwardInput { shape, n_rows: 70, accumulate: true };
+        checks.rows_agree(format!("rows of linear_backward_input, {shape:?}"), &input);
+    }
+    for (vocab, width, n_tokens) in [(7, 5, 20), (40, 16, 3), (33, 70, 100)] {
+        let embedding = Embedding { vocab, width, n_tokens };
+        checks.agrees(format!("embed, {n_tokens} of {vocab} by {width}"), 1e-6, &embedding);
+    }
+    for width in [1, 5, 64] {
+        checks.agrees(format!("rows of {width}"), 0.0, &Rows { width });
+    }
+    for (shape, weight_decay) in [((1, 1), 0.0), ((17, 9), 0.1), ((40, 1000), 0.01)] {
+        checks.agrees(format!("adamw, {shape:?}"), 1e-6, &Optimizer { shape, weight_decay });
+    }
+}

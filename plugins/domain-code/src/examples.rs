@@ -181,3 +181,65 @@ pub(crate) const EXAMPLES: &[Example] = &[
         ],
     },
 ];
+
+#[cfg(test)]
+mod tests {
+    use azr_executor::Value;
+    use azr_executor_cpython::{CpythonExecutor, CpythonOptions};
+    use azr_plugin::{Engine, ErrorCode, Executor, Job, Limits, Outcome, Purpose, Quiet, Services};
+
+    use super::*;
+    use crate::gate;
+    use crate::options::{CodeOptions, MAX_INDUCTION_INPUTS};
+
+    #[test]
+    fn every_example_passes_as_a_proposal() {
+        for example in EXAMPLES {
+            let options = CodeOptions::default();
+            let program = gate::showable(&options, example.program).unwrap();
+            assert_eq!(gate::source_of(&program), example.program);
+            gate::message(&options, example.message).unwrap();
+            let options = CodeOptions { induction_inputs: MAX_INDUCTION_INPUTS, ..options };
+            let texts = example.calls.map(|(input, _)| input.to_owned());
+            let inputs = gate::distinct_inputs(&options, &texts).unwrap();
+            assert_eq!(inputs.iter().map(|input| input.repr()).collect::<Vec<_>>(), texts);
+        }
+    }
+
+    #[test]
+    fn every_example_returns_what_it_says() {
+        let executor = match CpythonExecutor::create(CpythonOptions::default(), Services::default())
+        {
+            Err(error) if error.code == ErrorCode::Unavailable => {
+                eprintln!("skipped: {error}");
+                return;
+            }
+            created => created.unwrap(),
+        };
+        let job = |example: &Example| Job {
+            program: example.program.to_owned(),
+            calls: example
+                .calls
+                .iter()
+                .map(|(input, _)| crate::testing::arguments(input).canonical)
+                .collect(),
+            purpose: Purpose::Gold,
+            limits: Limits::default(),
+            pinned: None,
+        };
+        let jobs: Vec<_> = EXAMPLES.iter().map(job).collect();
+        let reports = executor.run(&jobs, &Quiet).unwrap();
+        for (example, report) in EXAMPLES.iter().zip(reports) {
+            for ((input, output), outcome) in example.calls.iter().zip(report.outcomes) {
+                let Outcome::Value(canonical) = outcome else {
+                    panic!("f({input}) of {example:?} is {outcome:?}")
+                };
+                assert_eq!(
+                    Value::from_canonical(&canonical).unwrap().repr(),
+                    *output,
+                    "f({input}) of {example:?}"
+                );
+            }
+        }
+    }
+}

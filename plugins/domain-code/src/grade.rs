@@ -17,9 +17,6 @@ use crate::parse::Form;
 use crate::reason::Reason;
 use crate::task::{CallTask, InductionTask, Kind, Noted};
 
-/// Most calls that share a job: enough to spare process starts, few enough to keep every worker busy.
-const MAX_CALLS_PER_JOB: usize = 32;
-
 /// Grades a wave of answers with one call of the executor.
 pub(crate) fn grade(
     options: &CodeOptions,
@@ -27,8 +24,7 @@ pub(crate) fn grade(
     answers: &[Answer],
     context: &dyn CallContext,
 ) -> Result<Vec<Grade>> {
-    let mut plan =
-        Plan { options, wave: Wave::default(), checks: BTreeMap::new(), programs: BTreeMap::new() };
+    let mut plan = Plan { options, wave: Wave::default(), jobs: BTreeMap::new() };
     let pending = answers.iter().map(|answer| plan.add(answer)).collect::<Result<Vec<_>>>()?;
     let reports = plan.wave.run(executor, answers.len() as u64, context)?;
     Ok(pending
@@ -46,18 +42,16 @@ struct Pending {
 enum Verdict {
     /// Known without a run.
     Known(std::result::Result<(), Reason>),
-    /// Calls of a job, from the first one named, must return these values.
-    Run { job: usize, first_call: usize, expected: Vec<Value> },
+    /// The calls of a job must return these values.
+    Run { job: usize, expected: Vec<Value> },
 }
 
-/// The jobs of a wave while it is put together. Equal work is done once.
+/// The jobs of a wave while it is put together.
 struct Plan<'a> {
     options: &'a CodeOptions,
     wave: Wave,
-    /// The job that further calls of a task's program join.
-    checks: BTreeMap<(String, Option<String>), usize>,
-    /// The job of an answered program with its calls.
-    programs: BTreeMap<(String, Vec<String>), usize>,
+    /// Index of the job for a program, its calls and the executor it is pinned to: equal work is done once.
+    jobs: BTreeMap<(String, Vec<String>, Option<String>), usize>,
 }
 
 impl Plan<'_> {
@@ -84,7 +78,7 @@ impl Plan<'_> {
                     .map(|(_, output)| value(answer, output))
                     .collect::<Result<Vec<_>>>()?;
                 (
-                    parsed.content.and_then(|source| self.induction(&task, gold, source)),
+                    parsed.content.and_then(|source| self.induction(&task, gold, &source)),
                     parsed.well_formed,
                 )
             }
@@ -111,22 +105,10 @@ impl Plan<'_> {
         if call == task.input.canonical {
             return Ok(Verdict::Known(Ok(())));
         }
-        let CallTask { program, executor, .. } = task;
-        let group = (program.clone(), executor.clone());
-        let joined = self
-            .checks
-            .get(&group)
-            .copied()
-            .filter(|&job| self.wave.jobs[job].calls.len() < MAX_CALLS_PER_JOB);
-        let job = joined.unwrap_or_else(|| self.wave.push(self.check(program, executor)));
-        self.checks.insert(group, job);
-        let calls = &mut self.wave.jobs[job].calls;
-        let first_call = calls.iter().position(|other| *other == call).unwrap_or_else(|| {
-            calls.push(call);
-            calls.len() - 1
-        });
-        self.wave.n_decided[job] += 1;
-        Ok(Verdict::Run { job, first_call, expected: vec![gold] })
+        // Answers never share a job: calls of one job may run in one process, and a program that leaves
+        // something behind there could let one answer decide about another.
+        let job = self.job(task.program, vec![call], task.executor);
+        Ok(Verdict::Run { job, expected: vec![gold] })
     }
 
     /// The answered program must return the gold values for the hidden inputs.
@@ -134,29 +116,26 @@ impl Plan<'_> {
         &mut self,
         task: &InductionTask,
         gold: Vec<Value>,
-        source: String,
+        source: &str,
     ) -> std::result::Result<Verdict, Reason> {
-        let source = gate::runnable(self.options, &source)?.source;
-        let calls: Vec<_> = task.hidden().map(|(input, _)| input.canonical.clone()).collect();
-        let group = (source.clone(), calls.clone());
-        let job = self.programs.get(&group).copied().unwrap_or_else(|| {
-            // The program is the model's own: any executor may run it, whichever made the gold values.
-            let job = Job { calls, ..self.check(source, None) };
-            self.wave.push(job)
-        });
-        self.programs.insert(group, job);
-        self.wave.n_decided[job] += 1;
-        Ok(Verdict::Run { job, first_call: 0, expected: gold })
+        let program = gate::runnable(self.options, source)?.source;
+        let calls = task.hidden().map(|(input, _)| input.canonical.clone()).collect();
+        // The program is the model's own: any executor may run it, whichever made the gold values.
+        let job = self.job(program, calls, None);
+        Ok(Verdict::Run { job, expected: gold })
     }
 
-    fn check(&self, program: String, pinned: Option<String>) -> Job {
-        Job {
-            program,
-            calls: Vec::new(),
-            purpose: Purpose::Check,
-            limits: self.options.limits.to_limits(),
-            pinned,
-        }
+    fn job(&mut self, program: String, calls: Vec<String>, pinned: Option<String>) -> usize {
+        let Self { options, wave, jobs } = self;
+        let key = (program, calls, pinned);
+        let job = jobs.get(&key).copied().unwrap_or_else(|| {
+            let (program, calls, pinned) = key.clone();
+            let limits = options.limits.to_limits();
+            wave.push(Job { program, calls, purpose: Purpose::Check, limits, pinned })
+        });
+        wave.n_decided[job] += 1;
+        jobs.insert(key, job);
+        job
     }
 }
 
@@ -164,11 +143,10 @@ impl Pending {
     fn settle(self, score: InductionScore, reports: &[JobReport]) -> Grade {
         let results: Vec<_> = match self.verdict {
             Verdict::Known(known) => vec![known],
-            Verdict::Run { job, first_call, expected } => {
+            Verdict::Run { job, expected } => {
                 let outcomes = reports.get(job).map_or(&[][..], |report| &report.outcomes);
                 let compare = |(index, gold): (usize, &Value)| {
-                    let returned =
-                        outcomes.get(first_call + index).map_or(Err(Reason::Crashed), value_of)?;
+                    let returned = outcomes.get(index).map_or(Err(Reason::Crashed), value_of)?;
                     if equality::answer(&returned, gold) { Ok(()) } else { Err(Reason::Wrong) }
                 };
                 expected.iter().enumerate().map(compare).collect()
@@ -209,6 +187,7 @@ fn value(answer: &Answer, noted: &Noted) -> Result<Value> {
 #[cfg(test)]
 mod tests {
     use azr_plugin::{Outcome, Quiet, Task};
+    use proptest::prelude::*;
 
     use super::*;
     use crate::options::PromptStyle;
@@ -344,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_programs_share_jobs_and_equal_calls_are_run_once() {
+    fn answers_share_a_job_only_if_they_are_equal() {
         let executor = squares();
         let nine = call_task(Kind::Abduction, SQUARE, "3", "9");
         let four = call_task(Kind::Abduction, SQUARE, "2", "4");
@@ -362,19 +341,23 @@ mod tests {
             [1.0, 0.0, 1.0, 0.0, 0.0]
         );
         let wave = executor.last_wave();
-        assert_eq!(wave.len(), 1);
-        assert_eq!((wave[0].calls.len(), wave[0].pinned.as_deref()), (2, Some("table")));
-        assert_eq!(*recorder.told.lock().unwrap(), [(2, 5), (5, 5)]);
+        let calls: Vec<_> =
+            wave.iter().map(|job| (job.calls.len(), job.pinned.as_deref())).collect();
+        assert_eq!(calls, [(1, Some("table")), (1, Some("table"))]);
+        assert_eq!(*recorder.told.lock().unwrap(), [(2, 5), (4, 5), (5, 5)]);
     }
 
     #[test]
-    fn jobs_stay_small_enough_to_be_spread() {
+    fn grades_do_not_depend_on_the_wave() {
         let (executor, task) = (squares(), call_task(Kind::Abduction, SQUARE, "3", "9"));
-        let answers: Vec<_> = (10..80).map(|n| answer(&task, format!("{n})"))).collect();
-        let grades = grade(&CodeOptions::default(), &executor, &answers, &Quiet).unwrap();
-        assert!(grades.iter().all(|grade| grade.reason == "exception"));
-        let sizes: Vec<_> = executor.last_wave().iter().map(|job| job.calls.len()).collect();
-        assert_eq!(sizes, [32, 32, 6]);
+        let answers: Vec<_> =
+            ["3)", "2)", "-3)", "'a')", "x", "-3)"].map(|text| answer(&task, text)).into();
+        let options = CodeOptions::default();
+        let together = grade(&options, &executor, &answers, &Quiet).unwrap();
+        let alone = |answer| {
+            grade(&options, &executor, std::slice::from_ref(answer), &Quiet).unwrap().remove(0)
+        };
+        assert_eq!(together, answers.iter().map(alone).collect::<Vec<_>>());
     }
 
     /// An executor that knows an answer to the first example which is right for `n_right` of its last five calls.
@@ -464,5 +447,20 @@ mod tests {
         )
         .unwrap_err();
         assert_eq!(error.code, ErrorCode::InvalidInput);
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn any_text_gets_a_grade(text in r"(?s)(<think>|</think>|<answer>|</answer>|```python\n|```\n|xs\):\n|    return |\(|\)|'|\n|.){0,24}") {
+            let executor = TableExecutor::of_examples();
+            let tasks = [Kind::Deduction, Kind::Abduction].map(|kind| example_task(kind, 0)).into_iter().chain([induction_task(0, 6)]);
+            let answers: Vec<_> = tasks.map(|task| answer(&task, text.clone())).collect();
+            for options in [CodeOptions::default(), chat()] {
+                let grades = grade(&options, &executor, &answers, &Quiet).unwrap();
+                prop_assert_eq!(grades.len(), answers.len());
+                prop_assert!(grades.iter().all(|grade| (0.0..=1.0).contains(&grade.score) && !grade.reason.is_empty()));
+            }
+        }
     }
 }

@@ -1,14 +1,14 @@
 //! The options of the code domain and their defaults.
 
 use azr_plugin::schemars::JsonSchema;
-use azr_plugin::serde::Deserialize;
+use azr_plugin::serde::{Deserialize, Serialize};
 use azr_plugin::{ErrorCode, Limits, PluginError, Result};
 
 /// Most inputs that an induction task may have.
 pub(crate) const MAX_INDUCTION_INPUTS: u32 = 10;
 
 /// Options of the code domain.
-#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "azr_plugin::serde", deny_unknown_fields, default)]
 #[schemars(crate = "azr_plugin::schemars")]
 pub struct CodeOptions {
@@ -68,7 +68,7 @@ impl Default for CodeOptions {
 }
 
 /// How the model is asked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "azr_plugin::serde", rename_all = "snake_case")]
 #[schemars(crate = "azr_plugin::schemars")]
 pub enum PromptStyle {
@@ -79,7 +79,7 @@ pub enum PromptStyle {
 }
 
 /// How the hidden pairs of an induction task make a score.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "azr_plugin::serde", rename_all = "snake_case")]
 #[schemars(crate = "azr_plugin::schemars")]
 pub enum InductionScore {
@@ -92,7 +92,7 @@ pub enum InductionScore {
 }
 
 /// Longest responses in tokens; what is left out has a default that fits the prompt style.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "azr_plugin::serde", deny_unknown_fields, default)]
 #[schemars(crate = "azr_plugin::schemars")]
 pub struct TokenBudgets {
@@ -111,7 +111,7 @@ pub struct TokenBudgets {
 }
 
 /// Limits on one run of a program.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(crate = "azr_plugin::serde", deny_unknown_fields, default)]
 #[schemars(crate = "azr_plugin::schemars")]
 pub struct RunLimits {
@@ -249,5 +249,13 @@ mod tests {
         let zero = TokenBudgets { abduction: Some(0), ..TokenBudgets::default() };
         assert!(CodeOptions { max_new_tokens: zero, ..CodeOptions::default() }.check().is_err());
         assert!(CodeOptions::default().check().is_ok());
+    }
+
+    #[test]
+    fn the_schema_refuses_what_the_types_refuse() {
+        let schema = serde_json::to_value(azr_plugin::schemars::schema_for!(CodeOptions)).unwrap();
+        assert_eq!(schema["additionalProperties"], serde_json::Value::Bool(false));
+        assert_eq!(schema["properties"]["induction_inputs"]["maximum"], MAX_INDUCTION_INPUTS);
+        assert_eq!(schema["properties"]["references"]["default"], 3);
     }
 }

@@ -148,6 +148,7 @@ fn check(options: &CodeOptions, value: Value) -> std::result::Result<Value, Reas
 #[cfg(test)]
 mod tests {
     use azr_plugin::{ErrorCode, LimitKind, Outcome, Quiet};
+    use proptest::prelude::*;
 
     use super::*;
     use crate::examples::EXAMPLES;
@@ -351,5 +352,19 @@ mod tests {
         let error = validate(&CodeOptions::default(), &executor, &proposals, &context).unwrap_err();
         assert_eq!(error.code, ErrorCode::Cancelled);
         assert!(executor.waves.lock().unwrap().is_empty());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn any_text_gets_a_verdict(text in r"(?s)(<think>|</answer>|<answer>|```python\n|```input\n|```\n|x\):\n|    return |\nf\(|\)|'|\n|.){0,24}") {
+            let executor = TableExecutor::of_examples();
+            let proposals = Kind::ALL.map(|kind| proposal(kind, &text));
+            for prompt_style in [PromptStyle::Completion, PromptStyle::Chat] {
+                let options = CodeOptions { prompt_style, ..CodeOptions::default() };
+                let found = verdicts(&options, &executor, &proposals);
+                prop_assert!(found.iter().all(|verdict| verdict.task.is_some() == (verdict.reason == "ok")));
+            }
+        }
     }
 }

@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn hostile_repetitions_are_read_in_linear_time() {
+    fn hostile_repetitions_are_survived() {
         let pieces = [
             "</think>",
             "<answer>",

@@ -132,9 +132,11 @@ fn talk(messages: Vec<azr_plugin::Message>, max_new_tokens: u32) -> Prompt {
 mod tests {
     use std::fmt::Write as _;
 
+    use proptest::prelude::*;
+
     use super::*;
-    use crate::examples::EXAMPLES;
     use crate::options::TokenBudgets;
+    use crate::shown as shown_safely;
     use crate::testing::{call_task, example_task, induction_task};
 
     fn options(style: &str) -> CodeOptions {
@@ -275,6 +277,45 @@ mod tests {
         ] {
             assert_eq!(error.code, ErrorCode::InvalidInput);
             assert!(error.hint.is_some());
+        }
+    }
+
+    /// Programs and one-line texts made of the marks that prompts are made of.
+    fn hostile() -> impl Strategy<Value = String> {
+        let marks = "```|<answer>|</answer>|<think>|# task 9|#task|assert |f\\(|# hint: x|# f\\(1\\) == 2|<\\|im_end\\|>|</puzzle_1>";
+        prop::string::string_regex(&format!("({marks}|\n|    |x|# |=){{0,6}}")).unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(1024))]
+        #[test]
+        fn what_is_shown_never_looks_like_the_prompt(inner in hostile(), message in hostile()) {
+            let program = format!("def f(x):\n    return x\n{inner}");
+            let message = if shown_safely::line_of_text_is_safe(&message) { message } else { "m".to_owned() };
+            if !shown_safely::program_is_safe(&program) {
+                return Ok(());
+            }
+            let puzzle = Puzzle { program: &program, input: "1", output: "1" };
+            let plain = Puzzle { program: "def f(x):\n    return x", ..puzzle };
+            let marks = |text: &str| -> Vec<usize> {
+                let starts = ["# task", "# hint", "# f(", "# find", "assert ", "f("];
+                let lines = starts.iter().map(|start| text.lines().filter(|line| line.starts_with(start)).count());
+                lines.chain(["```", "<answer>", "<think>", "<puzzle_", "<|"].iter().map(|mark| text.matches(mark).count())).collect()
+            };
+            let talked = |messages: Vec<azr_plugin::Message>| messages.iter().map(|message| format!("{}\n", message.content)).collect::<String>();
+            let pairs = [("1", "1")];
+            for (with, without) in [
+                (completion::propose_call(Kind::Deduction, &[puzzle]), completion::propose_call(Kind::Deduction, &[plain])),
+                (completion::propose_inputs(&program, 6), completion::propose_inputs(plain.program, 6)),
+                (completion::deduction(&puzzle), completion::deduction(&plain)),
+                (completion::abduction(&puzzle), completion::abduction(&plain)),
+                (completion::induction(&message, pairs.into_iter()), completion::induction("m", pairs.into_iter())),
+                (talked(chat::propose_call(Kind::Deduction, &[puzzle], true)), talked(chat::propose_call(Kind::Deduction, &[plain], true))),
+                (talked(chat::propose_inputs(&program, 6, true)), talked(chat::propose_inputs(plain.program, 6, true))),
+                (talked(chat::deduction(&puzzle, false)), talked(chat::deduction(&plain, false))),
+            ] {
+                prop_assert_eq!(marks(&with), marks(&without));
+            }
         }
     }
 }

@@ -14,7 +14,7 @@ pub(crate) struct Example {
 /// From easy to less easy. The first three are the worked examples of solver prompts.
 pub(crate) const EXAMPLES: &[Example] = &[
     Example {
-        program: concat!("def f(xs):\n", "    return xs[0] + xs[-1]",),
+        program: concat!("def f(xs):\n", "    return xs[0] + xs[-1]"),
         message: "add the first item to the last one",
         calls: [
             ("[2, 9, 4]", "6"),
@@ -30,7 +30,7 @@ pub(crate) const EXAMPLES: &[Example] = &[
         ],
     },
     Example {
-        program: concat!("def f(s):\n", "    return s.capitalize() + '.'",),
+        program: concat!("def f(s):\n", "    return s.capitalize() + '.'"),
         message: "make a text look like a sentence",
         calls: [
             ("'good day'", "'Good day.'"),

@@ -267,3 +267,103 @@ fn lock(path: &Path) -> Result<File> {
 fn rollout_step(path: &Path) -> Option<u64> {
     path.file_name()?.to_str()?.strip_prefix("step_")?.strip_suffix(".jsonl")?.parse().ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use azr_plugin::{ErrorCode, Task};
+
+    use super::*;
+    use crate::Profile;
+
+    fn config() -> RunConfig {
+        RunConfig::of_profile(Profile::Robust)
+    }
+
+    fn output(step: u64) -> StepOutput {
+        let task = Task { kind: "deduction".into(), key: format!("key {step}"), payload: "{}".into() };
+        StepOutput {
+            step,
+            metrics: BTreeMap::from([("update/loss".to_owned(), step as f64)]),
+            timings: BTreeMap::from([("time/step_s".to_owned(), 0.5)]),
+            admitted: vec![BufferEntry { domain: "code".into(), kind: "deduction".into(), step, task }],
+            ..StepOutput::default()
+        }
+    }
+
+    fn steps(run: &RunDir) -> Vec<u64> {
+        run.metrics().unwrap().iter().map(|line| line.step).collect()
+    }
+
+    /// Saves a checkpoint whose model is the step's number.
+    fn save(run: &RunDir, step: u64) {
+        run.save_checkpoint(step, |folder| {
+            std::fs::write(folder.join("model"), step.to_string()).unwrap();
+            Ok(())
+        })
+        .unwrap();
+    }
+
+    #[test]
+    fn a_step_is_recorded_and_can_be_taken_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunDir::create(&folder.path().join("run"), &config()).unwrap();
+        run.record_tasks(&output(0).admitted).unwrap();
+        for step in 1..=3 {
+            run.record_step(&output(step)).unwrap();
+        }
+        assert_eq!(steps(&run), [1, 2, 3]);
+        assert_eq!(run.metrics().unwrap()[1].metrics["time/step_s"], 0.5);
+        run.rewind(1).unwrap();
+        assert_eq!(steps(&run), [1]);
+        assert_eq!(run.tasks().unwrap().iter().map(|t| t.step).collect::<Vec<_>>(), [0, 1]);
+        let rollouts: Vec<_> = fs::read_dir(run.path().join("rollouts")).unwrap().collect();
+        assert_eq!(rollouts.len(), 1);
+    }
+
+    #[test]
+    fn the_newest_checkpoints_are_kept_and_found() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run");
+        let run = RunDir::create(&path, &config()).unwrap();
+        assert!(run.latest_checkpoint().unwrap().is_none());
+        for step in [2, 4, 10] {
+            save(&run, step);
+        }
+        let (state, folder) = run.latest_checkpoint().unwrap().unwrap();
+        assert_eq!(state.step, 10);
+        assert_eq!(fs::read_to_string(folder.join("model")).unwrap(), "10");
+        assert!(!path.join("checkpoints/global_step_2").exists());
+        assert!(path.join("checkpoints/global_step_4").exists());
+    }
+
+    #[test]
+    fn a_failed_save_leaves_the_earlier_checkpoint_and_no_rest() {
+        let folder = tempfile::tempdir().unwrap();
+        let run = RunDir::create(&folder.path().join("run"), &config()).unwrap();
+        save(&run, 1);
+        let error = run
+            .save_checkpoint(2, |folder| {
+                std::fs::write(folder.join("model"), "half").unwrap();
+                Err(PluginError::new(ErrorCode::Io, "no space left on device"))
+            })
+            .unwrap_err();
+        assert!(error.to_string().contains("earlier checkpoints"), "{error}");
+        assert_eq!(run.latest_checkpoint().unwrap().unwrap().0.step, 1);
+        let left: Vec<_> = fs::read_dir(run.path().join("checkpoints")).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(left.len(), 2, "{left:?}");
+    }
+
+    #[test]
+    fn a_folder_belongs_to_one_process_and_one_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run");
+        let run = RunDir::create(&path, &config()).unwrap();
+        assert!(matches!(RunDir::create(&path, &config()), Err(RunError::Exists { .. })));
+        assert!(matches!(RunDir::open(&path), Err(RunError::Locked { .. })));
+        drop(run);
+        assert_eq!(RunDir::open(&path).unwrap().1, config());
+        assert!(matches!(RunDir::open(folder.path()), Err(RunError::NotARun { .. })));
+    }
+}

@@ -35,7 +35,8 @@ pub struct SelfPlayConfig {
     /// How the solver's tasks are chosen.
     pub mix: Mix,
     /// Whether the solver trains on the samples of the solve-rate estimates in place of fresh samples of new tasks.
-    /// Saves most of the sampling but differs from the published method; needs `solver_batch = "same_step"`.
+    /// Saves most of the sampling but differs from the published method; needs `solver_batch = "same_step"`, and
+    /// suits the optimizer option `estimator = "prompt_relative"`.
     pub reuse_estimates: bool,
     /// Whether proposals are trained. Without it they still fill the buffers.
     pub train_proposer: bool,

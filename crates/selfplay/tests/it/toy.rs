@@ -1,0 +1,333 @@
+//! Test doubles: a domain over integers and a policy whose responses are a pure function of weights, prompt and seed.
+//!
+//! A task is a number `n`; its solution is `n % 4`. A proposal or an answer is well-formed when it starts with `<`.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use azr_plugin::{
+    Answer, CallContext, Completion, ControlTokens, Domain, Engine, ErrorCode, FinishReason,
+    GenerateRequest, Grade, Message, PluginError, Policy, PolicyInfo, Prompt, PromptBody, Proposal,
+    ProposeRequest, ReferenceRule, Result, ScoreRequest, Services, Task, TaskKind, Tokenizer,
+    TokenizerInfo, UpdateReport, UpdateRequest, Validation,
+};
+use azr_rl_policy_gradient::{Options, PolicyGradient};
+use azr_selfplay::{Engines, SelfPlay, SelfPlayConfig, SelfPlayError};
+
+/// What the engines were asked to do, in order.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Call {
+    Generate(Vec<GenerateRequest>),
+    Validate(usize),
+    Grade(usize),
+    Update(UpdateRequest),
+}
+
+/// How the doubles behave.
+#[derive(Debug, Clone)]
+pub(crate) struct Toy {
+    /// Names of the domains.
+    pub domains: Vec<&'static str>,
+    /// Proposals are numbers below this.
+    pub n_tasks: u64,
+    /// Solvers answer with a number below this: 1 and an answer of 0 is right for every fourth task.
+    pub n_answers: u64,
+    /// Every proposal is rejected.
+    pub rejects_all: bool,
+    /// Characters that each reference adds to a proposal prompt.
+    pub reference_chars: usize,
+    /// Characters of a solver prompt.
+    pub solve_chars: usize,
+    /// Text that ends every response.
+    pub suffix: &'static str,
+    /// Every grade's score is NaN.
+    pub nan_scores: bool,
+    /// The policy forgets the last completion of a wave.
+    pub short_waves: bool,
+    /// Temperature of the optimizer.
+    pub temperature: f32,
+    /// What the engines were asked to do.
+    pub calls: Arc<Mutex<Vec<Call>>>,
+}
+
+impl Default for Toy {
+    fn default() -> Self {
+        Self {
+            domains: vec!["toy"],
+            n_tasks: 1_000,
+            n_answers: 4,
+            rejects_all: false,
+            reference_chars: 3,
+            solve_chars: 8,
+            suffix: "",
+            nan_scores: false,
+            short_waves: false,
+            temperature: 1.0,
+            calls: Arc::default(),
+        }
+    }
+}
+
+impl Toy {
+    pub(crate) fn start(
+        &self,
+        config: SelfPlayConfig,
+    ) -> std::result::Result<SelfPlay, SelfPlayError> {
+        let options = Options { temperature: self.temperature, ..Options::default() };
+        let domain =
+            |name: &&str| (name.to_string(), Arc::new(ToyDomain(self.clone())) as Arc<dyn Domain>);
+        let engines = Engines {
+            tokenizer: Arc::new(Bytes),
+            policy: Box::new(ToyPolicy { toy: self.clone(), weights: 1 }),
+            domains: self.domains.iter().map(domain).collect(),
+            optimizer: Arc::new(PolicyGradient::create(options, Services::default()).unwrap()),
+        };
+        SelfPlay::new(config, engines)
+    }
+
+    pub(crate) fn take_calls(&self) -> Vec<Call> {
+        std::mem::take(&mut self.calls.lock().unwrap())
+    }
+
+    fn log(&self, call: Call) {
+        self.calls.lock().unwrap().push(call);
+    }
+}
+
+struct Bytes;
+
+impl Tokenizer for Bytes {
+    fn info(&self) -> TokenizerInfo {
+        TokenizerInfo { vocab_size: 257, bos: Some(256), eos: vec![0], has_chat_template: true }
+    }
+
+    fn encode(&self, texts: &[String], control: ControlTokens) -> Result<Vec<Vec<u32>>> {
+        assert_eq!(control, ControlTokens::AsText, "prompts hold untrusted text");
+        Ok(texts.iter().map(|text| text.bytes().map(u32::from).collect()).collect())
+    }
+
+    fn decode(&self, _sequences: &[Vec<u32>], _skip_control: bool) -> Result<Vec<String>> {
+        Err(PluginError::new(ErrorCode::Internal, "the loop never decodes"))
+    }
+
+    fn encode_chats(&self, conversations: &[Vec<Message>]) -> Result<Vec<Vec<u32>>> {
+        let text = |chat: &Vec<Message>| {
+            chat.iter().flat_map(|m| m.content.bytes()).map(u32::from).collect()
+        };
+        Ok(conversations.iter().map(text).collect())
+    }
+
+    fn vocabulary(&self) -> Result<Vec<Vec<u8>>> {
+        Ok((0..=255).map(|byte| vec![byte]).collect())
+    }
+
+    fn save(&self, directory: &Path) -> Result<()> {
+        std::fs::write(directory.join("tokenizer.json"), "{}")
+            .map_err(|e| PluginError::new(ErrorCode::Io, e.to_string()))
+    }
+}
+
+struct ToyDomain(Toy);
+
+impl ToyDomain {
+    fn task(kind: &str, number: u64) -> Task {
+        Task { kind: kind.into(), key: number.to_string(), payload: number.to_string() }
+    }
+}
+
+impl Domain for ToyDomain {
+    fn kinds(&self) -> Vec<TaskKind> {
+        let kind = |name: &str, from: &[&str], count| TaskKind {
+            name: name.into(),
+            references: ReferenceRule {
+                from: from.iter().map(|name| name.to_string()).collect(),
+                count,
+            },
+        };
+        vec![
+            kind("deduction", &["deduction"], 4),
+            kind("abduction", &["abduction"], 4),
+            kind("induction", &["abduction", "deduction"], 1),
+        ]
+    }
+
+    fn seed_tasks(&self, kind: &str) -> Result<Vec<Task>> {
+        Ok(vec![Self::task(kind, 1_000_000)])
+    }
+
+    fn propose_prompts(&self, requests: &[ProposeRequest]) -> Result<Vec<Prompt>> {
+        let prompt = |request: &ProposeRequest| Prompt {
+            body: PromptBody::Chat(vec![Message {
+                role: "user".into(),
+                content: format!(
+                    "P{}",
+                    "r".repeat(self.0.reference_chars * request.references.len())
+                ),
+            }]),
+            stop: vec!["\n".into()],
+            max_new_tokens: 16,
+        };
+        Ok(requests.iter().map(prompt).collect())
+    }
+
+    fn validate(
+        &self,
+        proposals: &[Proposal],
+        context: &dyn CallContext,
+    ) -> Result<Vec<Validation>> {
+        self.0.log(Call::Validate(proposals.len()));
+        context.progress(proposals.len() as u64, proposals.len() as u64);
+        let validate = |proposal: &Proposal| {
+            let digits: String = proposal.response.chars().filter(char::is_ascii_digit).collect();
+            let number =
+                digits.parse::<u64>().ok().filter(|number| !self.0.rejects_all && number % 5 != 0);
+            Validation {
+                reason: if number.is_some() { "ok".into() } else { "Multiple of/5".into() },
+                task: number.map(|number| Self::task(&proposal.kind, number)),
+                well_formed: proposal.response.starts_with('<'),
+            }
+        };
+        Ok(proposals.iter().map(validate).collect())
+    }
+
+    fn solve_prompts(&self, tasks: &[Task]) -> Result<Vec<Prompt>> {
+        let prompt = |task: &Task| Prompt {
+            body: PromptBody::Text(format!("S{:>width$}", task.key, width = self.0.solve_chars)),
+            stop: Vec::new(),
+            max_new_tokens: 8,
+        };
+        Ok(tasks.iter().map(prompt).collect())
+    }
+
+    fn grade(&self, answers: &[Answer], _context: &dyn CallContext) -> Result<Vec<Grade>> {
+        self.0.log(Call::Grade(answers.len()));
+        let grade = |answer: &Answer| {
+            let digits: String = answer.response.chars().filter(char::is_ascii_digit).collect();
+            let gold = answer.task.payload.parse::<u64>().unwrap() % 4;
+            let is_right = digits.parse() == Ok(gold);
+            let score = if is_right { 1.0 } else { 0.0 };
+            Grade {
+                score: if self.0.nan_scores { f32::NAN } else { score },
+                well_formed: answer.response.starts_with('<'),
+                reason: if is_right { "ok" } else { "wrong" }.into(),
+            }
+        };
+        Ok(answers.iter().map(grade).collect())
+    }
+}
+
+struct ToyPolicy {
+    toy: Toy,
+    weights: u64,
+}
+
+/// SplitMix64, so that responses look unrelated to each other.
+fn scramble(mut bits: u64) -> u64 {
+    bits = bits.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
+}
+
+impl ToyPolicy {
+    fn complete(&self, prompt: &[u32], seed: u64) -> Completion {
+        let bits = prompt
+            .iter()
+            .fold(scramble(seed ^ self.weights), |bits, &id| scramble(bits ^ u64::from(id)));
+        let is_proposal = prompt.first() == Some(&u32::from(b'P'));
+        let number = bits % if is_proposal { self.toy.n_tasks } else { self.toy.n_answers };
+        let opening = if (bits >> 32) % 4 == 0 { "" } else { "<" };
+        let text = format!("{opening}{number}{}", self.toy.suffix);
+        let tokens: Vec<u32> = text.bytes().map(u32::from).chain([0]).collect();
+        let logprobs =
+            tokens.iter().map(|&id| ((bits ^ u64::from(id)) % 100) as f32 / -100.0).collect();
+        Completion { tokens, logprobs, finish: FinishReason::Eos, text }
+    }
+}
+
+impl Policy for ToyPolicy {
+    fn info(&self) -> PolicyInfo {
+        PolicyInfo {
+            family: "toy".into(),
+            device: "none".into(),
+            n_parameters: 1,
+            vocab_size: 257,
+            context_length: 1_000,
+        }
+    }
+
+    fn generate(
+        &mut self,
+        requests: &[GenerateRequest],
+        context: &dyn CallContext,
+    ) -> Result<Vec<Vec<Completion>>> {
+        if context.is_cancelled() {
+            return Err(PluginError::new(ErrorCode::Cancelled, "cancelled"));
+        }
+        self.toy.log(Call::Generate(requests.to_vec()));
+        assert!(
+            requests
+                .iter()
+                .all(|request| request.sampling.temperature > 0.0 && !request.prompt.is_empty())
+        );
+        let complete = |request: &GenerateRequest| -> Vec<Completion> {
+            // A text prompt carries the beginning-of-text token.
+            let prompt = request.prompt.strip_prefix(&[256]).unwrap_or(&request.prompt);
+            request.seeds.iter().map(|&seed| self.complete(prompt, seed)).collect()
+        };
+        let mut waves: Vec<Vec<Completion>> = requests.iter().map(complete).collect();
+        if self.toy.short_waves {
+            waves.last_mut().unwrap().pop();
+        }
+        Ok(waves)
+    }
+
+    fn score(
+        &mut self,
+        _requests: &[ScoreRequest],
+        _context: &dyn CallContext,
+    ) -> Result<Vec<Vec<f32>>> {
+        Err(PluginError::new(ErrorCode::Internal, "the loop never scores"))
+    }
+
+    fn update(
+        &mut self,
+        request: &UpdateRequest,
+        _context: &dyn CallContext,
+    ) -> Result<UpdateReport> {
+        for sequence in &request.sequences {
+            let n_tokens = sequence.response.len();
+            assert!(n_tokens > 0 && sequence.behaviour_logprobs.len() == n_tokens);
+            assert!(sequence.advantages.len() == n_tokens && sequence.weights.len() == n_tokens);
+            for (advantage, weight) in sequence.advantages.iter().zip(&sequence.weights) {
+                self.weights = scramble(
+                    self.weights ^ u64::from(advantage.to_bits()) ^ u64::from(weight.to_bits()),
+                );
+            }
+        }
+        self.toy.log(Call::Update(request.clone()));
+        let n_tokens =
+            request.sequences.iter().map(|sequence| sequence.response.len() as u64).sum();
+        Ok(UpdateReport {
+            loss: f64::NAN,
+            entropy: 1.0,
+            n_tokens,
+            applied: true,
+            ..UpdateReport::default()
+        })
+    }
+
+    fn save(&self, directory: &Path, _with_optimizer: bool) -> Result<()> {
+        std::fs::write(directory.join("weights"), self.weights.to_string())
+            .map_err(|e| PluginError::new(ErrorCode::Io, e.to_string()))
+    }
+
+    fn load(&mut self, directory: &Path) -> Result<()> {
+        let text = std::fs::read_to_string(directory.join("weights"))
+            .map_err(|e| PluginError::new(ErrorCode::Io, e.to_string()))?;
+        self.weights = text
+            .parse()
+            .map_err(|_| PluginError::new(ErrorCode::InvalidInput, "weights are no number"))?;
+        Ok(())
+    }
+}

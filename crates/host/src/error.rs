@@ -26,6 +26,17 @@ pub enum HostError {
         /// The path.
         path: PathBuf,
     },
+    /// A file that nobody named can be changed by every user.
+    #[error(
+        "plugin `{}` is left out: every user can write to `{}`\nhint: take that permission away (chmod o-w), or name the file with `--plugin`",
+        path.display(), place.display()
+    )]
+    Writable {
+        /// The file.
+        path: PathBuf,
+        /// The file or its directory.
+        place: PathBuf,
+    },
     /// The file is no shared library.
     #[error("`{}` is not a plugin: {reason}\nhint: give the shared library (.so) that cargo built", path.display())]
     NotALibrary {
@@ -67,12 +78,12 @@ pub enum HostError {
         path: PathBuf,
     },
     /// The manifest cannot be used.
-    #[error("plugin `{}` cannot be used: {source}\nhint: build it again with a current azr-plugin", path.display())]
+    #[error("plugin `{}` cannot be used: {reason}\nhint: build it again with a current azr-plugin", path.display())]
     Manifest {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        source: ManifestError,
+        reason: ManifestError,
     },
     /// The plugin was built for another major version of the ABI.
     #[error(
@@ -109,12 +120,12 @@ pub enum HostError {
         reason: String,
     },
     /// The library's types or its root module do not fit.
-    #[error("plugin `{}` does not fit this program: {source}\nhint: build it with this program's azr-plugin", path.display())]
+    #[error("plugin `{}` does not fit this program: {reason}\nhint: build it with this program's azr-plugin", path.display())]
     Header {
         /// The file.
         path: PathBuf,
         /// What differs.
-        source: HeaderError,
+        reason: HeaderError,
     },
     /// What a plugin says about itself is contradictory.
     #[error(

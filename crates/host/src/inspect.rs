@@ -24,7 +24,7 @@ pub(crate) fn inspect(path: &Path, bytes: &[u8]) -> Result<(Manifest, String), H
     let library = check_library(path, bytes)?;
     let text = manifest_text(path, &library)?;
     let manifest = Manifest::from_json(&text)
-        .map_err(|source| HostError::Manifest { path: path.into(), source })?;
+        .map_err(|reason| HostError::Manifest { path: path.into(), reason })?;
     if manifest.abi_major != bridge::abi_major() {
         return Err(HostError::AbiVersion {
             path: path.into(),
@@ -95,7 +95,7 @@ fn manifest_text(path: &Path, library: &ElfFile64<'_, Endianness>) -> Result<Str
     let data = section.data().map_err(|_| ManifestError::Damaged);
     data.and_then(manifest::json_of)
         .map(ToOwned::to_owned)
-        .map_err(|source| HostError::Manifest { path: path.into(), source })
+        .map_err(|reason| HostError::Manifest { path: path.into(), reason })
 }
 
 fn machine_name(machine: elf::Machine) -> String {

@@ -111,5 +111,5 @@ fn open(path: &Path, image: OwnedFd, manifest: &Manifest) -> Result<Module, Host
     })?;
     // SAFETY: the manifest that `export!` embedded names the static that `export!` generated.
     unsafe { Module::from_entry(entry, &manifest.id) }
-        .map_err(|source| HostError::Header { path: path.into(), source })
+        .map_err(|reason| HostError::Header { path: path.into(), reason })
 }

@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::HostError;
 use crate::load::{Loaded, load};
 use crate::options::{check, suggest};
-use crate::search::{plugin_files, search_path};
+use crate::search::{check_owner, plugin_files};
 
 /// Where an engine comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,18 +109,17 @@ impl Host {
         self.load(path.as_ref(), Wish::Named)
     }
 
-    /// Loads the files the user named, then what is on the [`search_path`].
+    /// Loads what is in `directories` (usually [`search_path`](crate::search_path)), after the files that the user
+    /// named: these plugins replace nothing.
     ///
-    /// Returns the errors of files on the search path; those files are left out.
-    ///
-    /// # Errors
-    /// When one of the named files cannot be loaded.
-    pub fn discover(&mut self, named: &[PathBuf]) -> Result<Vec<HostError>, HostError> {
-        for path in named {
-            self.load(path, Wish::Named)?;
-        }
-        let found = search_path().iter().flat_map(|entry| plugin_files(entry)).collect::<Vec<_>>();
-        Ok(found.iter().filter_map(|path| self.load(path, Wish::Found).err()).collect())
+    /// Returns why files were left out; nothing of such a file is registered.
+    pub fn discover(&mut self, directories: &[PathBuf]) -> Vec<HostError> {
+        let files = directories.iter().flat_map(|entry| plugin_files(entry));
+        files
+            .filter_map(|path| {
+                check_owner(&path).and_then(|()| self.load(&path, Wish::Found)).err()
+            })
+            .collect()
     }
 
     /// Every engine, in the order of kinds and names.

@@ -2,7 +2,10 @@
 
 use std::env;
 use std::ffi::OsString;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+
+use crate::HostError;
 
 /// The search path: the entries of `AZR_PLUGIN_PATH` (separated by `:`), then `azr/plugins` in the user's data
 /// directory (`$XDG_DATA_HOME`, else `$HOME/.local/share`). An entry is a directory or a file.
@@ -23,6 +26,20 @@ pub(crate) fn plugin_files(entry: &Path) -> Vec<PathBuf> {
         .collect();
     files.sort();
     files
+}
+
+/// Refuses a file that other users could have put there: nobody named it.
+pub(crate) fn check_owner(path: &Path) -> Result<(), HostError> {
+    const WRITABLE_BY_OTHERS: u32 = 0o002;
+    for place in [Some(path), path.parent()].into_iter().flatten() {
+        let mode = std::fs::metadata(place)
+            .map_err(|error| HostError::Read { path: place.into(), reason: error.to_string() })?
+            .mode();
+        if mode & WRITABLE_BY_OTHERS != 0 {
+            return Err(HostError::Writable { path: path.into(), place: place.into() });
+        }
+    }
+    Ok(())
 }
 
 fn search_path_of(var: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {

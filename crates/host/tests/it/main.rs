@@ -1,0 +1,10 @@
+//! The host against real plugin files: sound ones, broken ones, and ones that misbehave.
+
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails by panicking")]
+
+mod faults;
+mod files;
+mod fixture;
+mod options;
+mod registry;
+mod values;

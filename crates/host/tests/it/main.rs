@@ -1,6 +1,6 @@
 //! The host against real plugin files: sound ones, broken ones, and ones that misbehave.
 
-#![expect(clippy::unwrap_used, reason = "a helper of a test fails by panicking")]
+#![expect(clippy::panic, clippy::unwrap_used, reason = "a helper of a test fails by panicking")]
 
 mod faults;
 mod files;

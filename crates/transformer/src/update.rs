@@ -318,10 +318,9 @@ impl ReportSums {
             self.entropy += f64::from(entropy);
             self.weight += weight.abs();
             self.weighted_gap += weight.abs() * gap;
-            // Not `max`, which would hide a gap that is not a number.
-            if !(gap <= self.largest_gap) {
-                self.largest_gap = gap;
-            }
+            // `max` would hide a gap that is not a number.
+            let is_larger = gap > self.largest_gap || gap.is_nan();
+            self.largest_gap = if is_larger { gap } else { self.largest_gap };
             self.n_clipped += u64::from(token.clipped);
             self.n_tokens += 1;
         }

@@ -195,11 +195,13 @@ fn responses_end_for_the_reason_they_give() {
     }
 }
 
+type Spoil = fn(&mut GenerateRequest);
+
 #[test]
 fn bad_requests_and_small_caches_are_refused() {
     let model = tiny_model(Family::Llama, true);
     let good = request(&[1], 0..1, sampling(4));
-    let cases: [(fn(&mut GenerateRequest), &str); 6] = [
+    let cases: [(Spoil, &str); 6] = [
         (|r| r.prompt.clear(), "no tokens"),
         (|r| r.prompt.push(17), "vocabulary"),
         (|r| r.sampling.temperature = f32::NAN, "temperature"),

@@ -143,11 +143,13 @@ fn a_gradient_that_is_not_finite_leaves_the_weights() {
     assert_eq!(bits(&before), bits(&weights(&model)));
 }
 
+type Spoil = fn(&mut UpdateRequest);
+
 #[test]
 fn requests_that_make_no_sense_are_refused() {
     let mut model = tiny_model(Family::Llama, true);
     let good = update_request(&model, loss_spec(), &[0.0]);
-    let cases: [(fn(&mut UpdateRequest), &str); 7] = [
+    let cases: [(Spoil, &str); 7] = [
         (|r| r.sequences[0].prompt.clear(), "no tokens"),
         (|r| r.sequences[0].response[0] = 17, "vocabulary"),
         (|r| r.sequences[0].prompt = vec![1; 38], "context"),

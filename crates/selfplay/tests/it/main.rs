@@ -1,5 +1,10 @@
 //! The loop with small deterministic engines.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers and doubles are test code outside of test functions"
+)]
+
 mod edges;
 mod steps;
 mod toy;

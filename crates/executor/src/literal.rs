@@ -5,8 +5,8 @@
 //! `\N{…}` escapes, lone surrogates and `range(…)`, which equals no list in Python and is no plain value.
 
 use crate::value::{
-    MAX_BYTES, MAX_DEPTH, MAX_DIGITS, MAX_NODES, Spelling, Unhashable, Value, ValueError,
-    write_value,
+    MAX_BYTES, MAX_CANONICAL_BYTES, MAX_DEPTH, MAX_DIGITS, MAX_NODES, Spelling, Unhashable, Value,
+    ValueError, write_value,
 };
 
 mod number;
@@ -25,7 +25,7 @@ pub enum LiteralError {
         expected: &'static str,
     },
     /// The text is too long.
-    #[error("longer than {MAX_BYTES} bytes")]
+    #[error("the text is too long")]
     TooLarge,
     /// Too many values.
     #[error("more than {MAX_NODES} values")]
@@ -61,7 +61,7 @@ pub struct Arguments {
 /// # Errors
 /// When the whole text is not one literal within the bounds of [`crate::value`].
 pub fn parse_literal(text: &str) -> Result<Value, LiteralError> {
-    parser::Parser::new(text)?.literal()
+    parser::Parser::new(text, MAX_BYTES)?.literal()
 }
 
 /// The arguments of the text between the parentheses of a call, for example `1, k=[2]`.
@@ -69,7 +69,12 @@ pub fn parse_literal(text: &str) -> Result<Value, LiteralError> {
 /// # Errors
 /// When the whole text is not one argument list of literals: `0) or (True` is none.
 pub fn parse_arguments(text: &str) -> Result<Arguments, LiteralError> {
-    parser::Parser::new(text)?.arguments()
+    parser::Parser::new(text, MAX_BYTES)?.arguments()
+}
+
+/// The value of a literal that may be as long as a canonical text.
+pub(crate) fn parse_canonical_literal(text: &str) -> Result<Value, LiteralError> {
+    parser::Parser::new(text, MAX_CANONICAL_BYTES)?.literal()
 }
 
 impl Arguments {
@@ -83,7 +88,7 @@ impl Arguments {
     /// # Errors
     /// When the text is not what [`Arguments::to_canonical`] writes.
     pub fn from_canonical(text: &str) -> Result<Self, ValueError> {
-        let arguments = parse_arguments(text)?;
+        let arguments = parser::Parser::new(text, MAX_CANONICAL_BYTES)?.arguments()?;
         if arguments.to_canonical() == text { Ok(arguments) } else { Err(ValueError::NotCanonical) }
     }
 
@@ -250,6 +255,19 @@ mod tests {
             LiteralError::TooManyDigits
         );
         assert!(parse_literal(&("-".repeat(20_000) + "1")).is_ok());
+    }
+
+    #[test]
+    fn canonical_texts_of_long_literals_read_back() {
+        for text in [
+            format!("'{}'", "\x01".repeat(MAX_BYTES - 2)),
+            format!("'{}'", "😀".repeat(MAX_BYTES / 4 - 1)),
+            format!("[{}]", "1j,".repeat(MAX_NODES - 1)),
+            format!("[{}]", "1e15,".repeat(MAX_NODES - 1)),
+        ] {
+            let value = parse_literal(&text).unwrap();
+            assert!(Value::from_canonical(&value.to_canonical()).is_ok());
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 pub use num_bigint::BigInt;
 
-use crate::literal::{LiteralError, parse_literal};
+use crate::literal::{LiteralError, parse_canonical_literal};
 
 mod key;
 mod repr;
@@ -17,8 +17,11 @@ mod repr;
 pub(crate) use key::{Key, exact_integer};
 pub(crate) use repr::{Spelling, write_value};
 
-/// Longest text of a value in bytes.
+/// Longest text of a literal in bytes.
 pub const MAX_BYTES: usize = 256 << 10;
+/// Longest canonical text: every value of a text of [`MAX_BYTES`] stays below it, since characters grow at most
+/// fourfold (`\x01`) and numbers by fewer than 64 bytes.
+pub const MAX_CANONICAL_BYTES: usize = 4 * MAX_BYTES + 64 * MAX_NODES;
 /// Most values inside one value, itself included.
 pub const MAX_NODES: usize = 20_000;
 /// Deepest nesting of containers.
@@ -140,12 +143,12 @@ impl Value {
         text
     }
 
-    /// The value of a canonical text. Total and bounded: at most [`MAX_BYTES`], [`MAX_NODES`], [`MAX_DEPTH`].
+    /// The value of a canonical text. Total and bounded by [`MAX_CANONICAL_BYTES`], [`MAX_NODES`] and [`MAX_DEPTH`].
     ///
     /// # Errors
     /// When the text is not what [`Value::to_canonical`] writes.
     pub fn from_canonical(text: &str) -> Result<Self, ValueError> {
-        let value = parse_literal(text)?;
+        let value = parse_canonical_literal(text)?;
         if value.to_canonical() == text { Ok(value) } else { Err(ValueError::NotCanonical) }
     }
 

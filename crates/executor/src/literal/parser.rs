@@ -2,7 +2,7 @@
 
 use super::number::Number;
 use super::{Arguments, LiteralError};
-use crate::value::{BigInt, MAX_BYTES, MAX_DEPTH, MAX_NODES, Value};
+use crate::value::{BigInt, MAX_DEPTH, MAX_NODES, Value};
 
 type Result<T> = std::result::Result<T, LiteralError>;
 
@@ -24,8 +24,8 @@ pub(super) struct Parser<'a> {
 }
 
 impl<'a> Parser<'a> {
-    pub(super) fn new(text: &'a str) -> Result<Self> {
-        if text.len() > MAX_BYTES {
+    pub(super) fn new(text: &'a str, max_bytes: usize) -> Result<Self> {
+        if text.len() > max_bytes {
             return Err(LiteralError::TooLarge);
         }
         Ok(Self { text, offset: 0, nodes: 0, depth: 0, lines_join: false })

@@ -1,5 +1,7 @@
 //! Properties of values, literals and the static gate over random and mutated text.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
 use azr_executor::equality::{answer, strict};
 use azr_executor::value::BigInt;
 use azr_executor::{Arguments, ImportPolicy, Program, Value, parse_arguments, parse_literal};

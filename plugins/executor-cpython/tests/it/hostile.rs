@@ -7,8 +7,10 @@ use azr_plugin::LimitKind;
 
 use crate::*;
 
-/// Files, the argument and what the process sandbox alone makes of them.
-fn contained() -> Vec<(&'static str, &'static str, fn(&Outcome) -> bool)> {
+/// A file, an argument and whether an outcome is what the process sandbox alone should make of them.
+type Case = (&'static str, &'static str, fn(&Outcome) -> bool);
+
+fn contained() -> Vec<Case> {
     fn is_exception(outcome: &Outcome, name: &str) -> bool {
         *outcome == exception(name)
     }

@@ -1,5 +1,7 @@
 //! The executor against a real interpreter: honest, hostile and broken programs.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
+
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 

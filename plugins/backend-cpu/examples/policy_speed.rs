@@ -1,6 +1,6 @@
 //! Measures a model on this machine: decoding, prefill, an update, and the memory they took.
 //!
-//! `cargo run --release -p azr-backend-cpu --example speed -- MODEL [THREADS]`
+//! `cargo run --release -p azr-backend-cpu --example policy_speed -- MODEL [THREADS]`
 #![expect(clippy::print_stdout, reason = "a measurement is for reading")]
 
 use std::path::Path;
@@ -18,7 +18,7 @@ const NEW_TOKENS: u32 = 48;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
-    let path = arguments.next().ok_or("usage: speed MODEL [THREADS]")?;
+    let path = arguments.next().ok_or("usage: policy_speed MODEL [THREADS]")?;
     let threads = arguments.next().map(|text| text.parse()).transpose()?;
     let backend =
         CpuBackend::create(Options { threads, ..Options::default() }, Services::default())?;
@@ -52,6 +52,7 @@ fn decode(policy: &mut dyn Policy, batch: u64) -> Result<(), PluginError> {
         })
         .collect();
     let clock = Clock::default();
+    let cpu_start = cpu_seconds();
     policy.generate(&requests, &clock)?;
     let times = clock.0.into_inner().unwrap_or_else(PoisonError::into_inner);
     let mut steps: Vec<f64> =
@@ -59,8 +60,9 @@ fn decode(policy: &mut dyn Policy, batch: u64) -> Result<(), PluginError> {
     steps.sort_by(f64::total_cmp);
     if let (Some(median), Some(best)) = (steps.get(steps.len() / 2), steps.first()) {
         let rate = |step: &f64| batch as f64 / step;
+        let cpu_ms = (cpu_seconds() - cpu_start) * 1e3 / (batch * u64::from(NEW_TOKENS)) as f64;
         println!(
-            "decode, batch {batch}: {:.0} tokens/s by the median step ({:.0} best)",
+            "decode, batch {batch}: {:.0} tokens/s by the median step ({:.0} best), {cpu_ms:.1} ms of processor a token",
             rate(median),
             rate(best)
         );
@@ -109,11 +111,12 @@ fn update(policy: &mut dyn Policy) -> Result<(), PluginError> {
             max_grad_norm: 1.0,
         },
     };
-    let start = Instant::now();
+    let (start, cpu_start) = (Instant::now(), cpu_seconds());
     policy.update(&request, &Quiet)?;
     let seconds = start.elapsed().as_secs_f64();
+    let cpu = cpu_seconds() - cpu_start;
     println!(
-        "update: {:.0} sequence tokens/s, {:.0} response tokens/s ({seconds:.1} s)",
+        "update: {:.0} sequence tokens/s, {:.0} response tokens/s ({seconds:.1} s, {cpu:.1} s of processor)",
         n_sequence_tokens as f64 / seconds,
         n_response_tokens as f64 / seconds,
     );
@@ -137,6 +140,13 @@ impl CallContext for Clock {
     fn is_cancelled(&self) -> bool {
         false
     }
+}
+
+/// Processor time of all threads of this process, where the system tells: on a shared machine the fairer clock.
+fn cpu_seconds() -> f64 {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace().skip(11).take(2);
+    fields.filter_map(|ticks| ticks.parse::<f64>().ok()).sum::<f64>() / 100.0
 }
 
 /// Largest resident size of this process so far, where the system tells.

@@ -16,7 +16,7 @@ use azr_transformer::{AttentionSequence, AttentionShape, DeviceResult, KeySpan};
 use crate::Cpu;
 use crate::simd::{Kernel, LANES, Simd};
 use crate::split::Shared;
-use crate::tile::{self, Start, Tile};
+use crate::tile::{Start, Tile};
 use crate::vectors::{load, load_or, max, store};
 
 /// Numbers of the scores of one task: half of a second cache.
@@ -25,8 +25,8 @@ const SCORES: usize = 1 << 17;
 const MAX_QUERIES: usize = 32;
 /// Keys that are transposed at a time.
 const KEYS: usize = 64;
-/// Rows of a tile whose rows are not interleaved: more would need more address registers than there are.
-const MAX_STRIDED_ROWS: usize = 8;
+/// Rows that are weighed together as far as their queries see the same keys.
+const COMMON_ROWS: usize = 8;
 
 /// Consecutive queries of one sequence.
 #[derive(Debug, Clone, Copy)]
@@ -184,27 +184,8 @@ impl Scores<'_> {
                 start: Start::Zero,
             };
             // SAFETY: the lengths were asserted; the scores are borrowed mutably.
-            unsafe { multiply_rows(s, self.n_rows, tile) };
+            unsafe { s.multiply(self.n_rows, &tile) };
         }
-    }
-}
-
-/// [`tile::multiply`] for any number of rows that are not interleaved.
-///
-/// # Safety
-///
-/// That of [`tile::multiply`].
-#[inline(always)]
-unsafe fn multiply_rows<S: Simd>(s: S, n_rows: usize, tile: Tile) {
-    let height = S::TILE_ROWS.min(MAX_STRIDED_ROWS);
-    for first in (0..n_rows).step_by(height) {
-        let tile = Tile {
-            a: tile.a.wrapping_add(first * tile.a_row),
-            c: tile.c.wrapping_add(first * tile.c_row),
-            ..tile
-        };
-        // SAFETY: passed on from the caller.
-        unsafe { tile::multiply(s, height.min(n_rows - first), tile) };
     }
 }
 
@@ -311,7 +292,7 @@ impl Forward<'_> {
                 let to = &mut self.room.queries[(piece.first_row + row) * heads.padded_dim..]
                     [..heads.padded_dim];
                 for i in (0..heads.padded_dim).step_by(LANES) {
-                    store(s, s.mul(scale, load(s, from.get(i..).unwrap_or(&[]), 0)), to, i);
+                    store(s, s.mul(scale, load(s, from, i)), to, i);
                 }
             }
         }
@@ -349,34 +330,28 @@ impl Forward<'_> {
         let Operands { heads, v, .. } = self.operands;
         let prefix = self.pieces[0].sequence.prefix;
         let values = HeadRows::new(v, heads, prefix, prefix.len, self.kv_head);
+        let values = values.padded(heads, prefix.len, self.room.padded);
         let tile = Tile {
             k: prefix.len,
             a: self.room.scores.as_ptr(),
             a_row: self.stride,
             a_step: 1,
-            b: std::ptr::null(),
+            b: values.values.as_ptr(),
             b_panel: LANES,
-            b_step: 0,
+            b_step: values.step,
             c: self.room.results.as_mut_ptr(),
             c_row: heads.padded_dim,
             c_panel: LANES,
             n_columns: heads.padded_dim,
             start: Start::Zero,
         };
-        let values = values.padded(heads, prefix.len, self.room.padded);
         // SAFETY: there are `n_rows` rows of scores and results, and `prefix.len` rows of whole vectors of values.
-        unsafe {
-            multiply_rows(
-                s,
-                n_rows,
-                Tile { b: values.values.as_ptr(), b_step: values.step, ..tile },
-            )
-        };
+        unsafe { s.multiply(n_rows, &tile) };
         for piece in self.pieces {
             let n_keys = piece.max_own_keys();
             let values = HeadRows::new(v, heads, piece.sequence.own, n_keys, self.kv_head);
             let values = values.padded(heads, n_keys, self.room.padded);
-            let height = (S::TILE_ROWS.min(MAX_STRIDED_ROWS) / heads.group).max(1);
+            let height = (S::TILE_ROWS.min(COMMON_ROWS) / heads.group).max(1);
             // The part of the chain from own key `from` to `to` of some of the piece's queries.
             let extend = |queries: std::ops::Range<usize>, from: usize, to: usize| {
                 let row = piece.first_row + queries.start * heads.group;
@@ -390,7 +365,7 @@ impl Forward<'_> {
                     ..tile
                 };
                 // SAFETY: the rows are the piece's, the keys are among those its last query sees.
-                unsafe { multiply_rows(s, queries.len() * heads.group, tile) };
+                unsafe { s.multiply(queries.len() * heads.group, &tile) };
             };
             for first in (0..piece.n_queries).step_by(height) {
                 let queries = first..(first + height).min(piece.n_queries);

@@ -1,6 +1,6 @@
 //! The three products of a linear layer, in parallel, on packed operands.
 //!
-//! All of them are sweeps of [`tile::multiply`]: A is packed into blocks of as many rows as a register tile has, B
+//! All of them are sweeps of [`crate::tile::multiply`]: A is packed into blocks of as many rows as a register tile has, B
 //! are panels of sixteen columns, and the loops around them are blocked for the caches.
 #![expect(unsafe_code, reason = "tasks write disjoint tiles of one output")]
 
@@ -13,7 +13,7 @@ use crate::matrix::Matrix;
 use crate::pack;
 use crate::simd::{Kernel, LANES, Simd};
 use crate::split::{Shared, part};
-use crate::tile::{self, Start, Tile};
+use crate::tile::{Start, Tile};
 
 /// Length of the part of a chain that one tile computes: a panel pair of B of this length stays in the first cache.
 const TILE_DEPTH: usize = 256;
@@ -101,7 +101,7 @@ impl Kernel for Sweep<'_> {
                         },
                     };
                     // SAFETY: by the contract of `Grid::run`, which alone makes sweeps.
-                    unsafe { tile::multiply(s, rows.len(), tile) };
+                    unsafe { s.multiply(rows.len(), &tile) };
                 }
             }
         }

@@ -39,16 +39,38 @@ pub(crate) struct Tile {
     pub(crate) start: Start,
 }
 
-/// Computes a tile of `rows` rows, at most [`Simd::TILE_ROWS`], and any number of columns.
+/// Most rows of a tile whose rows are not interleaved (`a_row` is not 1): more would need more address registers
+/// than there are.
+const MAX_STRIDED_ROWS: usize = 8;
+
+/// Computes a tile of any number of rows and columns. Rows that are not interleaved are taken a few at a time; of
+/// rows that are there can be at most [`Simd::TILE_ROWS`].
 ///
 /// # Safety
 ///
 /// Every element of A, of the panels of B, and of C that the strides reach must be valid to read, those of C to
 /// write as well, and no other thread may use C meanwhile. A bias must have `n_columns` values.
 #[inline(always)]
-pub(crate) unsafe fn multiply<S: Simd>(s: S, rows: usize, tile: Tile) {
-    macro_rules! dispatch {
-        ($($n:literal)*) => {
+pub(crate) unsafe fn multiply<S: Simd>(s: S, rows: usize, tile: &Tile) {
+    if tile.a_row == 1 {
+        debug_assert!(rows <= S::TILE_ROWS, "a tile has too many rows");
+        // SAFETY: passed on from the caller.
+        unsafe { dispatch(s, rows, Tile { a_row: 1, ..*tile }) };
+        return;
+    }
+    let height = S::TILE_ROWS.min(MAX_STRIDED_ROWS);
+    for first in (0..rows).step_by(height) {
+        let (a, c) =
+            (tile.a.wrapping_add(first * tile.a_row), tile.c.wrapping_add(first * tile.c_row));
+        // SAFETY: passed on from the caller; the rows are among those of the tile.
+        unsafe { dispatch_strided(s, height.min(rows - first), Tile { a, c, ..*tile }) };
+    }
+}
+
+macro_rules! dispatch {
+    ($name:ident: $($n:literal)*) => {
+        #[inline(always)]
+        unsafe fn $name<S: Simd>(s: S, rows: usize, tile: Tile) {
             match rows {
                 $($n => if const { $n <= S::TILE_ROWS } {
                     // SAFETY: passed on from the caller.
@@ -56,11 +78,12 @@ pub(crate) unsafe fn multiply<S: Simd>(s: S, rows: usize, tile: Tile) {
                 },)*
                 _ => {}
             }
-        };
-    }
-    debug_assert!(rows <= S::TILE_ROWS, "a tile has too many rows");
-    dispatch!(1 2 3 4 5 6 7 8 9 10 11 12 13 14);
+        }
+    };
 }
+
+dispatch!(dispatch: 1 2 3 4 5 6 7 8 9 10 11 12 13 14);
+dispatch!(dispatch_strided: 1 2 3 4 5 6 7 8);
 
 /// Goes through the panels, as many at once as fit into the registers.
 #[inline(always)]

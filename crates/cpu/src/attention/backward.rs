@@ -5,11 +5,11 @@
 
 use azr_transformer::{AttentionSequence, AttentionShape, DeviceResult, KeySpan};
 
-use super::{HeadRows, Heads, KEYS, Piece, Scores, cut, multiply_rows};
+use super::{HeadRows, Heads, KEYS, Piece, Scores, cut};
 use crate::Cpu;
 use crate::simd::{Kernel, LANES, Simd};
 use crate::split::Shared;
-use crate::tile::{self, Start, Tile};
+use crate::tile::{Start, Tile};
 use crate::vectors::{dot, load, store};
 
 /// Operands of the backward pass.
@@ -96,16 +96,12 @@ impl Backward<'_> {
         for row in 0..self.n_rows() {
             let start = self.piece.start(self.heads, self.kv_head, row);
             let (q, d_out) = (&self.operands.q[start..], &self.operands.d_out[start..]);
+            let (q, d_out) = (&q[..shape.head_dim], &d_out[..shape.head_dim]);
+            let queries = &mut self.room.queries[row * padded_dim..][..padded_dim];
+            let gradients = &mut self.room.d_out[row * padded_dim..][..padded_dim];
             for i in (0..padded_dim).step_by(LANES) {
-                let values =
-                    |from: &[f32]| load(s, from[..shape.head_dim].get(i..).unwrap_or(&[]), 0);
-                store(
-                    s,
-                    s.mul(s.splat(scale), values(q)),
-                    &mut self.room.queries[row * padded_dim..],
-                    i,
-                );
-                store(s, values(d_out), &mut self.room.d_out[row * padded_dim..], i);
+                store(s, s.mul(s.splat(scale), load(s, q, i)), queries, i);
+                store(s, load(s, d_out, i), gradients, i);
             }
         }
     }
@@ -188,7 +184,7 @@ impl Backward<'_> {
             start: if first == 0 { Start::Zero } else { Start::Values },
         };
         // SAFETY: there are `n_rows` rows of score gradients and query gradients, and `span.len` keys.
-        unsafe { multiply_rows(s, n_rows, queries) };
+        unsafe { s.multiply(n_rows, &queries) };
         for first_key in (0..span.len).step_by(S::TILE_ROWS) {
             let n_keys = S::TILE_ROWS.min(span.len - first_key);
             let gradient = |gradients: Shared<'_>, factors: &[f32], rows: &[f32]| {
@@ -208,7 +204,7 @@ impl Backward<'_> {
                 };
                 // SAFETY: the factors are `n_rows` rows that hold the span's keys, the gradients have the length of
                 // the keys, and this head of these keys belongs to one task.
-                unsafe { tile::multiply(s, n_keys, tile) };
+                unsafe { s.multiply(n_keys, &tile) };
             };
             gradient(self.gradients.dv, self.room.weights, self.room.d_out);
             gradient(self.gradients.dk, self.room.d_scores, self.room.queries);

@@ -7,6 +7,7 @@
 use std::arch::x86_64::*;
 
 use super::{Kernel, LANES, Simd};
+use crate::tile::{Tile, multiply};
 
 /// Proof that the machine has AVX2 and FMA.
 #[derive(Debug, Clone, Copy)]
@@ -50,6 +51,16 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn fits(rows: usize, panels: usize) -> bool {
         rows * panels <= 6
+    }
+
+    unsafe fn multiply(self, rows: usize, tile: &Tile) {
+        #[target_feature(enable = "avx2,fma")]
+        unsafe fn inner(simd: Avx2, rows: usize, tile: &Tile) {
+            // SAFETY: passed on from the caller.
+            unsafe { multiply(simd, rows, tile) }
+        }
+        // SAFETY: a value of this type proves that the features were detected; the rest is the caller's.
+        unsafe { inner(self, rows, tile) }
     }
 
     #[inline(always)]
@@ -114,6 +125,17 @@ impl Simd for Avx2 {
     fn round(self, a: Pair) -> Pair {
         const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
         call!([_mm256_round_ps::<NEAREST>(a[0]), _mm256_round_ps::<NEAREST>(a[1])])
+    }
+
+    #[inline(always)]
+    fn zero_below(self, value: Pair, x: Pair, bound: f32) -> Pair {
+        call!({
+            let bound = _mm256_set1_ps(bound);
+            [
+                _mm256_and_ps(value[0], _mm256_cmp_ps::<_CMP_NLT_UQ>(x[0], bound)),
+                _mm256_and_ps(value[1], _mm256_cmp_ps::<_CMP_NLT_UQ>(x[1], bound)),
+            ]
+        })
     }
 
     #[inline(always)]

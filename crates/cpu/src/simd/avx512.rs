@@ -7,6 +7,7 @@
 use std::arch::x86_64::*;
 
 use super::{Kernel, LANES, Simd};
+use crate::tile::{Tile, multiply};
 
 /// Proof that the machine has AVX-512F.
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +57,16 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn fits(rows: usize, panels: usize) -> bool {
         rows * panels <= if panels <= 2 { 28 } else { 24 }
+    }
+
+    unsafe fn multiply(self, rows: usize, tile: &Tile) {
+        #[target_feature(enable = "avx512f,avx2,fma")]
+        unsafe fn inner(simd: Avx512, rows: usize, tile: &Tile) {
+            // SAFETY: passed on from the caller.
+            unsafe { multiply(simd, rows, tile) }
+        }
+        // SAFETY: a value of this type proves that the features were detected; the rest is the caller's.
+        unsafe { inner(self, rows, tile) }
     }
 
     #[inline(always)]
@@ -126,6 +137,14 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn round(self, a: __m512) -> __m512 {
         call!(_mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(a))
+    }
+
+    #[inline(always)]
+    fn zero_below(self, value: __m512, x: __m512, bound: f32) -> __m512 {
+        call!(_mm512_maskz_mov_ps(
+            _mm512_cmp_ps_mask::<_CMP_NLT_UQ>(x, _mm512_set1_ps(bound)),
+            value
+        ))
     }
 
     #[inline(always)]

@@ -1,6 +1,7 @@
 //! Plain loops over sixteen lanes, for every machine; the compiler makes of them what its target has.
 
 use super::{LANES, Simd};
+use crate::tile::{Tile, multiply};
 
 /// Needs nothing.
 #[derive(Debug, Clone, Copy)]
@@ -33,6 +34,11 @@ impl Simd for Portable {
     #[inline(always)]
     fn fits(_rows: usize, panels: usize) -> bool {
         panels == 1
+    }
+
+    unsafe fn multiply(self, rows: usize, tile: &Tile) {
+        // SAFETY: passed on from the caller.
+        unsafe { multiply(self, rows, tile) }
     }
 
     #[inline(always)]
@@ -99,6 +105,11 @@ impl Simd for Portable {
         // Adding 1.5 * 2^23 leaves no room for a fraction; vectorises without a rounding instruction.
         const SHIFT: f32 = 12_582_912.0;
         a.map(|a| (a + SHIFT) - SHIFT)
+    }
+
+    #[inline(always)]
+    fn zero_below(self, value: Self::V, x: Self::V, bound: f32) -> Self::V {
+        zip(value, x, |value, x| if x < bound { 0.0 } else { value })
     }
 
     #[inline(always)]

@@ -3,6 +3,7 @@
 //! A template is a Jinja program that came with the model, so it is untrusted: it can reach nothing but its
 //! arguments, runs on a limited amount of fuel, and its output has a limit.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
 use azr_plugin::Message;
@@ -68,8 +69,6 @@ impl ChatTemplate {
 
     /// Renders a conversation up to where the assistant's turn begins. Message contents go in as they are.
     pub fn render(&self, messages: &[Message]) -> Result<String, TokenizerError> {
-        let variables =
-            self.special_tokens.iter().map(|(name, text)| (*name, Value::from(text.as_str())));
         let n_content_bytes = self.source.len()
             + messages
                 .iter()
@@ -79,14 +78,20 @@ impl ChatTemplate {
             .iter()
             .map(|message| context! { role => message.role.as_str(), content => message.content.as_str() })
             .collect();
+        let mut variables: BTreeMap<&str, Value> = self
+            .special_tokens
+            .iter()
+            .map(|(name, text)| (*name, Value::from(text.as_str())))
+            .collect();
+        variables.insert("messages", messages.into());
+        variables.insert("add_generation_prompt", true.into());
         // transformers passes these two even when there are none.
-        let none = Value::from(());
-        let given = context! { messages, add_generation_prompt => true, tools => none.clone(), documents => none };
-        let context = context! { ..given, ..Value::from_iter(variables) };
+        variables.insert("tools", ().into());
+        variables.insert("documents", ().into());
         let mut output = Bounded { bytes: Vec::new(), max_bytes: MAX_GROWTH * n_content_bytes };
         self.environment
             .get_template(NAME)
-            .and_then(|template| template.render_captured_to(context, &mut output).map(drop))
+            .and_then(|template| template.render_captured_to(variables, &mut output).map(drop))
             .map_err(|error| TokenizerError::Template { reason: error.to_string() })?;
         String::from_utf8(output.bytes).map_err(TokenizerError::failed)
     }

@@ -275,7 +275,12 @@ impl<'a> Parser<'a> {
 
     fn complex_parts(&mut self) -> Result<Value> {
         let offset = self.position();
-        match self.items(b')')?.as_slice() {
+        // The parts are no values of their own: a literal and its canonical text have equally many.
+        let nodes = self.nodes;
+        self.nodes = nodes.saturating_sub(2);
+        let parts = self.items(b')')?;
+        self.nodes = nodes;
+        match parts.as_slice() {
             [Value::Float(re), Value::Float(im)] => Ok(Value::Complex(*re, *im)),
             _ => Err(LiteralError::Syntax { offset, expected: "two floats" }),
         }

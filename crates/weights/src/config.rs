@@ -206,7 +206,8 @@ pub(crate) mod tests {
 
     #[test]
     fn contradictions_are_named() {
-        let cases: [(fn(&mut ModelConfig), &str); 6] = [
+        type Change = fn(&mut ModelConfig);
+        let cases: [(Change, &str); 6] = [
             (|c| c.n_kv_heads = 3, "cannot share"),
             (|c| c.head_dim = 7, "head_dim"),
             (|c| c.n_layers = 0, "layers"),

@@ -31,7 +31,7 @@ pub(crate) fn parse(text: &str) -> Result<ModelConfig, Flaw> {
         n_layers: required(raw.num_hidden_layers, "num_hidden_layers")?,
         n_heads,
         n_kv_heads: raw.num_key_value_heads.unwrap_or(n_heads),
-        head_dim: raw.head_dim.unwrap_or(if n_heads > 0 { hidden_size / n_heads } else { 0 }),
+        head_dim: raw.head_dim.or(hidden_size.checked_div(n_heads)).unwrap_or(0),
         vocab_size: required(raw.vocab_size, "vocab_size")?,
         context_length: raw.max_position_embeddings.unwrap_or(match family {
             Family::Llama => 2_048,

@@ -76,11 +76,8 @@ fn read_config(gguf: &Gguf) -> Result<ModelConfig, Flaw> {
     let hidden_size = keys.size("embedding_length")?;
     let n_heads = keys.size("attention.head_count")?;
     let n_kv_heads = keys.optional_size("attention.head_count_kv")?.unwrap_or(n_heads);
-    let head_dim = match keys.optional_size("attention.key_length")? {
-        Some(size) => size,
-        None if n_heads > 0 => hidden_size / n_heads,
-        None => 0,
-    };
+    let key_length = keys.optional_size("attention.key_length")?;
+    let head_dim = key_length.or(hidden_size.checked_div(n_heads)).unwrap_or(0);
     for key in ["attention.value_length", "rope.dimension_count"] {
         if let Some(size) = keys.optional_size(key)?
             && size != head_dim

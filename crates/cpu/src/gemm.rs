@@ -13,10 +13,10 @@ use crate::matrix::Matrix;
 use crate::pack;
 use crate::simd::{Kernel, LANES, Simd};
 use crate::split::{Shared, part};
-use crate::tile::{Start, Tile};
+use crate::tile::{Start, Tile, prefetch};
 
 /// Length of the part of a chain that one tile computes: a panel pair of B of this length stays in the first cache.
-const TILE_DEPTH: usize = 256;
+const TILE_DEPTH: usize = 320;
 /// Rows of A that one task goes through: at [`TILE_DEPTH`] they stay in the second cache.
 const TASK_ROWS: usize = 256;
 /// Outputs whose weights the input gradient transposes at a time, and rows the weight gradient packs at a time.
@@ -78,6 +78,7 @@ impl Kernel for Sweep<'_> {
         } else {
             1
         };
+        let end_row = self.blocks.rows(self.end_block - 1).end;
         for k in (0..self.depth).step_by(tile_depth) {
             for panel in (0..n_panels).step_by(step) {
                 for block in self.first_block..self.end_block {
@@ -100,7 +101,14 @@ impl Kernel for Sweep<'_> {
                             other => other,
                         },
                     };
-                    // SAFETY: by the contract of `Grid::run`, which alone makes sweeps.
+                    // The next tile starts from its values in C, which are far apart.
+                    for row in rows.end..(rows.end + rows.len()).min(end_row) {
+                        for panel in panel..(panel + step).min(n_panels) {
+                            prefetch(self.c.wrapping_add(row * self.c_row + panel * self.c_panel));
+                        }
+                    }
+                    // SAFETY: the products below, which alone make sweeps, assert the lengths of their operands and
+                    // give every tile of C to one task.
                     unsafe { s.multiply(rows.len(), &tile) };
                 }
             }

@@ -8,6 +8,7 @@ use crate::gemm::Blocks;
 use crate::matrix::Matrix;
 use crate::simd::{Kernel, LANES, Simd};
 use crate::split::{Shared, part};
+use crate::vectors::load;
 
 /// Packs columns `columns` of row-major `x` as `[block][column][row of the block]`.
 pub(crate) fn rows(
@@ -19,14 +20,46 @@ pub(crate) fn rows(
     out: &mut [f32],
 ) {
     for_blocks(cpu, blocks, columns.len(), out, |rows, out| {
-        let n_rows = rows.len();
-        for (i, row) in rows.enumerate() {
-            let from = &x[row * width..][columns.clone()];
-            for (to, from) in out[i..].iter_mut().step_by(n_rows).zip(from) {
-                *to = *from;
+        cpu.backend.run(Interleave {
+            x: &x[rows.start * width..rows.end * width],
+            width,
+            columns: columns.clone(),
+            out,
+        });
+    });
+}
+
+/// Packs some columns of a block of at most sixteen rows as `[column][row]`.
+struct Interleave<'a> {
+    x: &'a [f32],
+    width: usize,
+    columns: Range<usize>,
+    out: &'a mut [f32],
+}
+
+impl Kernel for Interleave<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { x, width, columns, out } = self;
+        let n_rows = x.len() / width;
+        for first in (0..columns.len()).step_by(LANES) {
+            let mut vectors = [s.splat(0.0); LANES];
+            for (vector, row) in vectors.iter_mut().zip(x.chunks_exact(width)) {
+                *vector = load(s, &row[columns.clone()], first);
+            }
+            let n_columns = LANES.min(columns.len() - first);
+            for (i, vector) in s.transpose(vectors).into_iter().take(n_columns).enumerate() {
+                // Lanes past the last row are overwritten by the next column, but for those of the last.
+                let start = (first + i) * n_rows;
+                match out[start..].first_chunk_mut::<LANES>() {
+                    Some(lanes) => s.store(vector, lanes),
+                    None => s.store_partial(vector, &mut out[start..]),
+                }
             }
         }
-    });
+    }
 }
 
 /// Packs the columns of row-major `x` as the rows of A: `[block of columns][row][column of the block]`.

@@ -244,6 +244,36 @@ mod tests {
         }
     }
 
+    struct Transpose<'a>(&'a [f32]);
+
+    impl Kernel for Transpose<'_> {
+        type Output = Vec<f32>;
+
+        #[inline(always)]
+        fn run<S: Simd>(self, s: S) -> Vec<f32> {
+            let mut vectors = [s.splat(0.0); LANES];
+            for (vector, from) in vectors.iter_mut().zip(self.0.as_chunks::<LANES>().0) {
+                *vector = s.load(from);
+            }
+            let mut out = vec![0.0; LANES * LANES];
+            for (vector, to) in s.transpose(vectors).into_iter().zip(out.as_chunks_mut::<LANES>().0)
+            {
+                s.store(vector, to);
+            }
+            out
+        }
+    }
+
+    #[test]
+    fn a_transpose_is_one() {
+        let values: Vec<f32> = (0..LANES * LANES).map(|i| i as f32).collect();
+        let wanted: Vec<f32> =
+            (0..LANES * LANES).map(|i| (i % LANES * LANES + i / LANES) as f32).collect();
+        for set in InstructionSet::available() {
+            assert_eq!(set.backend().unwrap().run(Transpose(&values)), wanted, "{set:?}");
+        }
+    }
+
     #[test]
     fn exp_is_within_two_units_in_the_last_place() {
         let x: Vec<f32> = (0..200_003).map(|i| -63.9 + i as f32 * (151.9 / 200_003.0)).collect();

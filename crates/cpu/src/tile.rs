@@ -39,6 +39,19 @@ pub(crate) struct Tile {
     pub(crate) start: Start,
 }
 
+/// Asks for the cache line at `address`, which need not be valid.
+#[inline(always)]
+pub(crate) fn prefetch(address: *const f32) {
+    #[cfg(target_arch = "x86_64")]
+    // SAFETY: a prefetch of any address is harmless, and every x86-64 machine has the instruction.
+    unsafe {
+        use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+        _mm_prefetch::<_MM_HINT_T0>(address.cast());
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = address;
+}
+
 /// Most rows of a tile whose rows are not interleaved (`a_row` is not 1): more would need more address registers
 /// than there are.
 const MAX_STRIDED_ROWS: usize = 8;

@@ -139,6 +139,24 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
+    fn transpose(self, vectors: [Pair; LANES]) -> [Pair; LANES] {
+        let mut out = vectors;
+        for half in 0..2 {
+            for rows in 0..2 {
+                let mut square = [vectors[0][0]; 8];
+                for i in 0..8 {
+                    square[i] = vectors[8 * rows + i][half];
+                }
+                let square = transpose_square(square);
+                for i in 0..8 {
+                    out[8 * half + i][rows] = square[i];
+                }
+            }
+        }
+        out
+    }
+
+    #[inline(always)]
     fn exp2_integral(self, a: Pair) -> Pair {
         [exp2_half(a[0]), exp2_half(a[1])]
     }
@@ -150,4 +168,27 @@ fn exp2_half(a: __m256) -> __m256 {
         _mm256_cvtps_epi32(a),
         _mm256_set1_epi32(127)
     ))))
+}
+
+/// The transpose of eight registers of eight lanes.
+#[inline(always)]
+fn transpose_square(rows: [__m256; 8]) -> [__m256; 8] {
+    call!({
+        let (mut pairs, mut fours, mut out) = (rows, rows, rows);
+        for i in (0..8).step_by(2) {
+            pairs[i] = _mm256_unpacklo_ps(rows[i], rows[i + 1]);
+            pairs[i + 1] = _mm256_unpackhi_ps(rows[i], rows[i + 1]);
+        }
+        for i in (0..8).step_by(4) {
+            fours[i] = _mm256_shuffle_ps::<0x44>(pairs[i], pairs[i + 2]);
+            fours[i + 1] = _mm256_shuffle_ps::<0xee>(pairs[i], pairs[i + 2]);
+            fours[i + 2] = _mm256_shuffle_ps::<0x44>(pairs[i + 1], pairs[i + 3]);
+            fours[i + 3] = _mm256_shuffle_ps::<0xee>(pairs[i + 1], pairs[i + 3]);
+        }
+        for i in 0..4 {
+            out[i] = _mm256_permute2f128_ps::<0x20>(fours[i], fours[4 + i]);
+            out[4 + i] = _mm256_permute2f128_ps::<0x31>(fours[i], fours[4 + i]);
+        }
+        out
+    })
 }

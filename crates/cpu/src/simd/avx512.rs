@@ -56,7 +56,8 @@ impl Simd for Avx512 {
 
     #[inline(always)]
     fn fits(rows: usize, panels: usize) -> bool {
-        rows * panels <= if panels <= 2 { 28 } else { 24 }
+        // Operands take one register per panel and one more.
+        rows * panels + panels < 32 && rows <= Self::TILE_ROWS
     }
 
     unsafe fn multiply(self, rows: usize, tile: &Tile) {
@@ -145,6 +146,37 @@ impl Simd for Avx512 {
             _mm512_cmp_ps_mask::<_CMP_NLT_UQ>(x, _mm512_set1_ps(bound)),
             value
         ))
+    }
+
+    #[inline(always)]
+    fn transpose(self, vectors: [__m512; LANES]) -> [__m512; LANES] {
+        call!({
+            let (mut pairs, mut fours, mut out) = (vectors, vectors, vectors);
+            for i in (0..LANES).step_by(2) {
+                pairs[i] = _mm512_unpacklo_ps(vectors[i], vectors[i + 1]);
+                pairs[i + 1] = _mm512_unpackhi_ps(vectors[i], vectors[i + 1]);
+            }
+            // Quarter q of fours[4 r + c] is column 4 q + c of rows 4 r to 4 r + 3.
+            for i in (0..LANES).step_by(4) {
+                let (a, b) = (_mm512_castps_pd(pairs[i]), _mm512_castps_pd(pairs[i + 1]));
+                let (c, d) = (_mm512_castps_pd(pairs[i + 2]), _mm512_castps_pd(pairs[i + 3]));
+                fours[i] = _mm512_castpd_ps(_mm512_unpacklo_pd(a, c));
+                fours[i + 1] = _mm512_castpd_ps(_mm512_unpackhi_pd(a, c));
+                fours[i + 2] = _mm512_castpd_ps(_mm512_unpacklo_pd(b, d));
+                fours[i + 3] = _mm512_castpd_ps(_mm512_unpackhi_pd(b, d));
+            }
+            for i in 0..4 {
+                let even = _mm512_shuffle_f32x4::<0x88>(fours[i], fours[4 + i]);
+                let even_below = _mm512_shuffle_f32x4::<0x88>(fours[8 + i], fours[12 + i]);
+                let odd = _mm512_shuffle_f32x4::<0xdd>(fours[i], fours[4 + i]);
+                let odd_below = _mm512_shuffle_f32x4::<0xdd>(fours[8 + i], fours[12 + i]);
+                out[i] = _mm512_shuffle_f32x4::<0x88>(even, even_below);
+                out[4 + i] = _mm512_shuffle_f32x4::<0x88>(odd, odd_below);
+                out[8 + i] = _mm512_shuffle_f32x4::<0xdd>(even, even_below);
+                out[12 + i] = _mm512_shuffle_f32x4::<0xdd>(odd, odd_below);
+            }
+            out
+        })
     }
 
     #[inline(always)]

@@ -202,7 +202,8 @@ impl Hub {
             Some(63) => "the file is larger than announced or than such a file may be",
             _ => "pull again to go on where it stopped",
         };
-        CURL.error(format!("{url}: {stderr}"), hint)
+        // Each retry says the same again.
+        CURL.error(format!("{url}: {}", stderr.lines().last().unwrap_or("no reason given")), hint)
     }
 }
 

@@ -181,6 +181,8 @@ impl Scores<'_> {
                 c_row: self.stride,
                 c_panel: LANES,
                 n_columns: n_keys,
+                ahead: std::ptr::null(),
+                ahead_step: 0,
                 start: Start::Zero,
             };
             // SAFETY: the lengths were asserted; the scores are borrowed mutably.
@@ -343,6 +345,8 @@ impl Forward<'_> {
             c_row: heads.padded_dim,
             c_panel: LANES,
             n_columns: heads.padded_dim,
+            ahead: std::ptr::null(),
+            ahead_step: 0,
             start: Start::Zero,
         };
         // SAFETY: there are `n_rows` rows of scores and results, and `prefix.len` rows of whole vectors of values.

@@ -54,6 +54,8 @@ struct Sweep<'a> {
     depth: usize,
     b: *const f32,
     b_panel: usize,
+    /// B comes from memory, not from a cache.
+    b_is_cold: bool,
     /// C at row 0 and at the first of the panels.
     c: *mut f32,
     c_row: usize,
@@ -78,13 +80,18 @@ impl Kernel for Sweep<'_> {
         } else {
             1
         };
+        // Each block asks for its share of the next panels; one block alone is a stream that the machine follows.
+        let looks_ahead = self.b_is_cold && !is_single;
+        let share =
+            if is_single { 0 } else { (step * LANES).div_ceil(self.end_block - self.first_block) };
         let end_row = self.blocks.rows(self.end_block - 1).end;
         for k in (0..self.depth).step_by(tile_depth) {
+            let depth = tile_depth.min(self.depth - k);
             for panel in (0..n_panels).step_by(step) {
                 for block in self.first_block..self.end_block {
                     let rows = self.blocks.rows(block);
                     let tile = Tile {
-                        k: tile_depth.min(self.depth - k),
+                        k: depth,
                         a: self.a[rows.start * self.depth + k * rows.len()..].as_ptr(),
                         a_row: 1,
                         a_step: rows.len(),
@@ -94,6 +101,16 @@ impl Kernel for Sweep<'_> {
                         c: self.c.wrapping_add(rows.start * self.c_row + panel * self.c_panel),
                         c_row: self.c_row,
                         c_panel: self.c_panel,
+                        ahead: if !looks_ahead {
+                            std::ptr::null()
+                        } else {
+                            self.b.wrapping_add(
+                                (panel + step) * self.b_panel
+                                    + k * LANES
+                                    + (block - self.first_block) * share * depth,
+                            )
+                        },
+                        ahead_step: share,
                         n_columns: (self.n_columns - panel * LANES).min(step * LANES),
                         start: match self.start {
                             _ if k > 0 => Start::Values,
@@ -198,6 +215,7 @@ impl Cpu {
                 depth: n_in,
                 b: weight.panels[panels.start * weight.panel_len()..].as_ptr(),
                 b_panel: weight.panel_len(),
+                b_is_cold: true,
                 c: y.pointer(column),
                 c_row: n_out,
                 c_panel: LANES,
@@ -262,6 +280,7 @@ impl Cpu {
                         depth: outputs.len(),
                         b: b.as_ptr(),
                         b_panel,
+                        b_is_cold: false,
                         c: dx.pointer(column),
                         c_row: n_in,
                         c_panel: LANES,
@@ -323,6 +342,7 @@ impl Cpu {
                         depth: rows.len(),
                         b: b.as_ptr(),
                         b_panel,
+                        b_is_cold: false,
                         c: d_weight.pointer(panels.start * panel_len),
                         c_row: LANES,
                         c_panel: panel_len,

@@ -34,6 +34,9 @@ pub(crate) struct Tile {
     pub(crate) c: *mut f32,
     pub(crate) c_row: usize,
     pub(crate) c_panel: usize,
+    /// Memory that will be needed next (or null), asked for `ahead_step` numbers further at each step of the chains.
+    pub(crate) ahead: *const f32,
+    pub(crate) ahead_step: usize,
     /// Columns of C that exist; B has whole panels.
     pub(crate) n_columns: usize,
     pub(crate) start: Start,
@@ -114,7 +117,7 @@ unsafe fn panels<S: Simd, const ROWS: usize>(s: S, tile: Tile) {
             })*
         };
     }
-    while_fits!(8 4 2);
+    while_fits!(4 2);
     while panel < n_panels {
         // SAFETY: as above.
         unsafe { registers::<S, ROWS, 1>(s, from_panel(tile, panel)) };
@@ -177,8 +180,10 @@ unsafe fn registers<S: Simd, const ROWS: usize, const PANELS: usize>(s: S, tile:
             };
         }
     }
-    let (mut a, mut b) = (tile.a, tile.b);
+    let (mut a, mut b, mut ahead) = (tile.a, tile.b, tile.ahead);
     for _ in 0..tile.k {
+        prefetch(ahead);
+        ahead = ahead.wrapping_add(tile.ahead_step);
         // SAFETY: by the contract of `multiply`.
         unsafe {
             let mut vectors = [s.splat(0.0); PANELS];

@@ -7,6 +7,8 @@
 mod attention;
 mod head;
 mod layers;
+#[cfg(test)]
+mod tests;
 
 use azr_plugin::LossSpec;
 

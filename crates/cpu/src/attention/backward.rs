@@ -181,6 +181,8 @@ impl Backward<'_> {
             c_row: padded_dim,
             c_panel: LANES,
             n_columns: padded_dim,
+            ahead: std::ptr::null(),
+            ahead_step: 0,
             start: if first == 0 { Start::Zero } else { Start::Values },
         };
         // SAFETY: there are `n_rows` rows of score gradients and query gradients, and `span.len` keys.
@@ -200,6 +202,8 @@ impl Backward<'_> {
                     c_row: key_width,
                     c_panel: LANES,
                     n_columns: shape.head_dim,
+                    ahead: std::ptr::null(),
+                    ahead_step: 0,
                     start: Start::Values,
                 };
                 // SAFETY: the factors are `n_rows` rows that hold the span's keys, the gradients have the length of

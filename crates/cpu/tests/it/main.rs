@@ -1,3 +1,5 @@
 //! The CPU device as a whole.
 
 mod conformance;
+mod determinism;
+mod products;

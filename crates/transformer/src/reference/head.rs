@@ -104,7 +104,12 @@ pub(super) fn scores(
 }
 
 /// The clipped loss of [`LossSpec`] without its entropy bonus, and its derivative by `logprob`.
-fn clipped_loss(logprob: f64, behaviour: f64, advantage: f64, loss: &LossSpec) -> (f64, f64) {
+pub(super) fn clipped_loss(
+    logprob: f64,
+    behaviour: f64,
+    advantage: f64,
+    loss: &LossSpec,
+) -> (f64, f64) {
     let ratio = (logprob - behaviour).exp();
     let clipped = ratio.clamp(1.0 - f64::from(loss.clip_low), 1.0 + f64::from(loss.clip_high));
     let (plain, flat) = (-ratio * advantage, -clipped * advantage);

@@ -88,7 +88,7 @@ macro_rules! dispatch {
         #[inline(always)]
         unsafe fn $name<S: Simd>(s: S, rows: usize, tile: Tile) {
             match rows {
-                $($n => if const { $n <= S::TILE_ROWS } {
+                $($n if const { $n <= S::TILE_ROWS } => {
                     // SAFETY: passed on from the caller.
                     unsafe { panels::<S, $n>(s, tile) }
                 },)*
@@ -168,10 +168,10 @@ unsafe fn registers<S: Simd, const ROWS: usize, const PANELS: usize>(s: S, tile:
     let Tile { a_row, a_step, b_panel, b_step, c, c_row, c_panel, .. } = tile;
     let width = |panel: usize| (tile.n_columns - panel * LANES).min(LANES);
     let mut sums = [[s.splat(0.0); PANELS]; ROWS];
-    for panel in 0..PANELS {
-        for row in 0..ROWS {
+    for (row, sums) in sums.iter_mut().enumerate() {
+        for (panel, sum) in sums.iter_mut().enumerate() {
             // SAFETY: by the contract of `multiply`.
-            sums[row][panel] = unsafe {
+            *sum = unsafe {
                 match tile.start {
                     Start::Zero => s.splat(0.0),
                     Start::Values => load(s, c.add(row * c_row + panel * c_panel), width(panel)),
@@ -187,25 +187,23 @@ unsafe fn registers<S: Simd, const ROWS: usize, const PANELS: usize>(s: S, tile:
         // SAFETY: by the contract of `multiply`.
         unsafe {
             let mut vectors = [s.splat(0.0); PANELS];
-            for panel in 0..PANELS {
-                vectors[panel] = load(s, b.add(panel * b_panel), LANES);
+            for (panel, vector) in vectors.iter_mut().enumerate() {
+                *vector = load(s, b.add(panel * b_panel), LANES);
             }
-            for row in 0..ROWS {
+            for (row, sums) in sums.iter_mut().enumerate() {
                 let factor = s.splat(*a.add(row * a_row));
-                for panel in 0..PANELS {
-                    sums[row][panel] = s.mul_add(factor, vectors[panel], sums[row][panel]);
+                for (sum, vector) in sums.iter_mut().zip(vectors) {
+                    *sum = s.mul_add(factor, vector, *sum);
                 }
             }
         }
         a = a.wrapping_add(a_step);
         b = b.wrapping_add(b_step);
     }
-    for panel in 0..PANELS {
-        for row in 0..ROWS {
+    for (row, sums) in sums.into_iter().enumerate() {
+        for (panel, sum) in sums.into_iter().enumerate() {
             // SAFETY: by the contract of `multiply`.
-            unsafe {
-                store(s, sums[row][panel], c.add(row * c_row + panel * c_panel), width(panel))
-            };
+            unsafe { store(s, sum, c.add(row * c_row + panel * c_panel), width(panel)) };
         }
     }
 }

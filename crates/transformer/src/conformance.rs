@@ -127,8 +127,11 @@ fn same_bits(found: &[f32], wanted: &[f32]) -> Result<(), String> {
 fn close(found: &[f32], wanted: &[f32], tolerance: f32) -> Result<(), String> {
     let bound = tolerance * wanted.iter().fold(0.1_f32, |max, value| max.max(value.abs()));
     let pairs = found.iter().zip(wanted).enumerate();
-    // Written so that a NaN is a difference.
-    match pairs.into_iter().find(|(_, (found, wanted))| !((*found - *wanted).abs() <= bound)) {
+    let differs = |found: f32, wanted: f32| {
+        let difference = (found - wanted).abs();
+        difference.is_nan() || difference > bound
+    };
+    match pairs.into_iter().find(|(_, (found, wanted))| differs(**found, **wanted)) {
         None if found.len() == wanted.len() => Ok(()),
         None => Err(format!("{} numbers instead of {}", found.len(), wanted.len())),
         Some((index, (found, wanted))) => {

@@ -13,6 +13,15 @@ struct Attention {
     n_keys: usize,
 }
 
+/// Operands and outputs of a forward pass.
+struct Forward<B> {
+    out: B,
+    lse: B,
+    q: B,
+    k: B,
+    v: B,
+}
+
 /// A sequence from `(query_start, n_queries, prefix, own)`.
 fn sequence(
     query_start: usize,
@@ -29,10 +38,7 @@ fn sequence(
 }
 
 impl Attention {
-    fn forward<D: Device>(
-        &self,
-        device: &D,
-    ) -> DeviceResult<(D::Buffer, D::Buffer, [D::Buffer; 3])> {
+    fn forward<D: Device>(&self, device: &D) -> DeviceResult<Forward<D::Buffer>> {
         let AttentionShape { n_heads, n_kv_heads, head_dim } = self.shape;
         let q = upload(device, &numbers(70, self.n_queries * n_heads * head_dim))?;
         let k = upload(device, &numbers(71, self.n_keys * n_kv_heads * head_dim))?;
@@ -40,13 +46,13 @@ impl Attention {
         let mut out = upload(device, &numbers(73, self.n_queries * n_heads * head_dim + 3))?;
         let mut lse = upload(device, &numbers(74, self.n_queries * n_heads + 3))?;
         device.attention(self.shape, &self.sequences, &q, &k, &v, &mut out, &mut lse)?;
-        Ok((out, lse, [q, k, v]))
+        Ok(Forward { out, lse, q, k, v })
     }
 }
 
 impl Case for Attention {
     fn run<D: Device>(&self, device: &D) -> DeviceResult<Outputs> {
-        let (out, lse, [q, k, v]) = self.forward(device)?;
+        let Forward { out, lse, q, k, v } = self.forward(device)?;
         let d_out = upload(device, &numbers(75, device.len(&q)))?;
         let mut dq = upload(device, &numbers(76, device.len(&q)))?;
         let mut dk = upload(device, &numbers(77, device.len(&k)))?;
@@ -88,7 +94,7 @@ fn same_in_every_layout<D: Device>(device: &D, shape: AttentionShape) -> Result<
     ];
     let run = |sequences: Vec<AttentionSequence>| -> DeviceResult<Vec<f32>> {
         let attention = Attention { shape, sequences, n_queries: n, n_keys: n };
-        let (out, lse, _) = attention.forward(device)?;
+        let Forward { out, lse, .. } = attention.forward(device)?;
         Ok([download(device, &out)?, download(device, &lse)?].concat())
     };
     let wanted = run(all).map_err(|error| error.to_string())?;

@@ -93,8 +93,8 @@ pub(super) fn rms_norm(
         let mean_square = x.iter().map(|x| x * x).sum::<f64>() / width as f64;
         let inverse = 1.0 / (mean_square + epsilon).sqrt();
         inv_rms.0[row] = inverse;
-        for i in 0..width {
-            y.0[row * width + i] = x[i] * inverse * gain.0[i];
+        for (i, x) in x.iter().enumerate() {
+            y.0[row * width + i] = x * inverse * gain.0[i];
         }
     }
     Ok(())

@@ -22,7 +22,8 @@ fn an_unknown_configuration_key() {
     let w = Workspace::new();
     let text = failure(&w, &["train", "--model=model", "--set=selfplay.bach_size=2"], 2);
     assert_says(&text, &["bach_size", "hint:"]);
-    let text = failure(&w, &["train", "--model=model", "--set=optimizer.options.lerning_rate=2"], 2);
+    let text =
+        failure(&w, &["train", "--model=model", "--set=optimizer.options.lerning_rate=2"], 2);
     assert_says(&text, &["lerning_rate", "trr++"]);
     fs::write(w.path("c.toml"), "stepz = 3\n").unwrap();
     let text = failure(&w, &["train", "--model=model", "--config=c.toml"], 2);
@@ -61,7 +62,11 @@ fn truncated_and_hostile_weights() {
     absurd[..8].copy_from_slice(&u64::MAX.to_le_bytes());
     fs::write(&file, absurd).unwrap();
     assert_says(&failure(&w, &["train", "--model=model"], 1), &["model.safetensors"]);
-    fs::write(w.path("bad.gguf"), b"GGUF\x03\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff\x01\0\0\0\0\0\0\0").unwrap();
+    fs::write(
+        w.path("bad.gguf"),
+        b"GGUF\x03\0\0\0\xff\xff\xff\xff\xff\xff\xff\xff\x01\0\0\0\0\0\0\0",
+    )
+    .unwrap();
     assert_says(&failure(&w, &["train", "--model=bad.gguf"], 1), &["bad.gguf"]);
 }
 
@@ -76,8 +81,9 @@ fn a_file_that_is_no_plugin() {
 #[test]
 fn a_machine_without_python() {
     let w = Workspace::new();
-    let mut command = w.train("run", &["--steps=1"]);
-    let text = stderr(&expect_code(command.env("PATH", w.path("model")), 1));
+    let mut command =
+        w.train("run", &["--steps=1", "--set=executor.options.python=/nowhere/python3"]);
+    let text = stderr(&expect_code(&mut command, 1));
     assert_says(&text, &["python3", "hint:"]);
 }
 
@@ -100,9 +106,14 @@ fn a_full_disk_loses_no_earlier_checkpoint() {
     let mut command = std::process::Command::new("unshare");
     command.args(["--map-root-user", "--mount", "sh", "-c", script]).current_dir(w.path("."));
     command.env("AZR", env!("CARGO_BIN_EXE_azr")).env("SIZE", "8m");
-    command.env("SETTINGS", "--set=selfplay.batch_size=1 --set=selfplay.learnability_samples=2 --save-every=1");
+    command.env(
+        "SETTINGS",
+        "--set=selfplay.batch_size=1 --set=selfplay.learnability_samples=2 --save-every=1",
+    );
     let output = match command.output() {
-        Ok(output) if output.status.code() == Some(77) || stderr(&output).starts_with("unshare:") => {
+        Ok(output)
+            if output.status.code() == Some(77) || stderr(&output).starts_with("unshare:") =>
+        {
             return println!("skipped: this machine does not let a test mount a file system");
         }
         Err(error) => return println!("skipped: no `unshare`: {error}"),

@@ -29,5 +29,5 @@ fn doctor_names_the_protections() {
     let text = stdout(&expect_code(&mut w.azr(&["doctor", "--format=json"]), 0));
     let report: serde_json::Value = serde_json::from_str(&text).unwrap();
     let protections = report["protections"].as_array().unwrap();
-    assert!(protections.iter().any(|p| p["name"] == "rlimits" && p["in_force"] == true), "{text}");
+    assert!(protections.iter().any(|p| p["name"] == "limits" && p["in_force"] == true), "{text}");
 }

@@ -28,7 +28,8 @@ pub(crate) fn tiny_model(folder: &Path) {
         "bos_token_id": 0, "eos_token_id": 0,
     });
     std::fs::write(folder.join("config.json"), config.to_string()).unwrap();
-    let ids: BTreeMap<&str, usize> = vocab.iter().enumerate().map(|(id, token)| (token.as_str(), id)).collect();
+    let ids: BTreeMap<&str, usize> =
+        vocab.iter().enumerate().map(|(id, token)| (token.as_str(), id)).collect();
     let tokenizer = json!({
         "version": "1.0", "truncation": null, "padding": null, "normalizer": null, "post_processor": null,
         "added_tokens": [{"id": 0, "content": "<eos>", "special": true, "single_word": false, "lstrip": false,
@@ -39,7 +40,8 @@ pub(crate) fn tiny_model(folder: &Path) {
                   "continuing_subword_prefix": null, "end_of_word_suffix": null, "byte_fallback": false},
     });
     std::fs::write(folder.join("tokenizer.json"), tokenizer.to_string()).unwrap();
-    std::fs::write(folder.join("tokenizer_config.json"), json!({"eos_token": "<eos>"}).to_string()).unwrap();
+    std::fs::write(folder.join("tokenizer_config.json"), json!({"eos_token": "<eos>"}).to_string())
+        .unwrap();
     write_safetensors(&folder.join("model.safetensors"), &tensors(vocab.len()));
 }
 
@@ -79,7 +81,9 @@ fn write_safetensors(path: &Path, shapes: &[(String, Vec<usize>)]) {
     for (name, shape) in shapes {
         let start = data.len();
         for _ in 0..shape.iter().product::<usize>() {
-            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            random = random
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             let uniform = (random >> 40) as f32 / (1u64 << 24) as f32 - 0.5;
             let value = if shape.len() == 1 { 1.0 } else { 0.4 * uniform };
             data.extend_from_slice(&value.to_le_bytes());
@@ -113,7 +117,10 @@ impl Workspace {
     /// `azr` with `arguments`, in this folder, with its model directory here too.
     pub(crate) fn azr(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_azr"));
-        command.args(arguments).current_dir(self.folder.path()).env("AZR_MODELS", self.path("models"));
+        command
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env("AZR_MODELS", self.path("models"));
         command
     }
 
@@ -127,9 +134,13 @@ impl Workspace {
     /// Metrics of each step of `run`, without those that depend on time and memory.
     pub(crate) fn metrics(&self, run: &str) -> Vec<BTreeMap<String, Value>> {
         let text = std::fs::read_to_string(self.path(run).join("metrics.jsonl")).unwrap();
-        let lines = text.lines().map(|line| serde_json::from_str::<BTreeMap<String, Value>>(line).unwrap());
+        let lines =
+            text.lines().map(|line| serde_json::from_str::<BTreeMap<String, Value>>(line).unwrap());
         let steady = |name: &str| {
-            name != "wall_time" && !["time/", "throughput/", "memory/"].iter().any(|prefix| name.starts_with(prefix))
+            name != "wall_time"
+                && !["time/", "throughput/", "memory/"]
+                    .iter()
+                    .any(|prefix| name.starts_with(prefix))
         };
         lines.map(|line| line.into_iter().filter(|(name, _)| steady(name)).collect()).collect()
     }
@@ -147,7 +158,13 @@ const SMALL: &[&str] = &[
 #[track_caller]
 pub(crate) fn expect_code(command: &mut Command, code: i32) -> Output {
     let output = command.output().unwrap();
-    assert_eq!(output.status.code(), Some(code), "{command:?}\n{}\n{}", stdout(&output), stderr(&output));
+    assert_eq!(
+        output.status.code(),
+        Some(code),
+        "{command:?}\n{}\n{}",
+        stdout(&output),
+        stderr(&output)
+    );
     output
 }
 

@@ -6,7 +6,7 @@ use crate::fixtures::{Workspace, expect_code, stdout};
 
 /// The plugin files that were built beside the binary under test.
 fn plugin_files() -> Vec<String> {
-    let folder = PathBuf::from(env!("CARGO_BIN_EXE_azr")).parent().unwrap().to_owned();
+    let folder = PathBuf::from(env!("CARGO_BIN_EXE_azr")).parent().unwrap().join("deps");
     ["tokenizer_hf", "backend_cpu", "executor_cpython", "domain_code", "rl_policy_gradient"]
         .iter()
         .map(|name| {
@@ -28,7 +28,8 @@ fn two_steps_give_identical_metrics_built_in_and_loaded() {
     expect_code(&mut loaded, 0);
     assert_eq!(w.metrics("builtin"), w.metrics("loaded"));
     for file in ["rollouts/step_000002.jsonl", "checkpoints/global_step_2/model.safetensors"] {
-        let [a, b] = ["builtin", "loaded"].map(|run| std::fs::read(w.path(run).join(file)).unwrap());
+        let [a, b] =
+            ["builtin", "loaded"].map(|run| std::fs::read(w.path(run).join(file)).unwrap());
         assert!(a == b, "{file} differs");
     }
 }
@@ -38,7 +39,10 @@ fn the_list_tells_built_in_engines_from_loaded_ones() {
     let w = Workspace::new();
     let builtin = stdout(&expect_code(&mut w.azr(&["plugins", "list"]), 0));
     for kind in ["tokenizer", "backend", "executor", "domain", "optimizer"] {
-        assert!(builtin.lines().any(|line| line.starts_with(kind) && line.contains("built in")), "{builtin}");
+        assert!(
+            builtin.lines().any(|line| line.starts_with(kind) && line.contains("built in")),
+            "{builtin}"
+        );
     }
     let files = plugin_files();
     let mut arguments = vec!["plugins", "list", "--format=json"];

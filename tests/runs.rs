@@ -48,7 +48,8 @@ fn the_weights_move_and_a_checkpoint_is_a_model() {
     assert_eq!(payload(&before).len(), payload(&after).len());
     assert_ne!(payload(&before), payload(&after));
     let checkpoint = w.path("run/checkpoints/global_step_1");
-    let mut again = w.azr(&["train", "--run-dir", "second", "--steps=1", "--set=selfplay.batch_size=1"]);
+    let mut again =
+        w.azr(&["train", "--run-dir", "second", "--steps=1", "--set=selfplay.batch_size=1"]);
     expect_code(again.arg("--model").arg(checkpoint), 0);
 }
 
@@ -140,7 +141,10 @@ fn wait_for_steps(metrics: &Path, steps: usize, child: &mut Child) {
 fn assert_same_results(a: &Path, b: &Path, steps: u64) {
     let mut files = vec!["buffers/tasks.jsonl".to_owned()];
     files.extend((1..=steps).map(|step| format!("rollouts/step_{step:06}.jsonl")));
-    files.extend(["model", "optimizer"].map(|name| format!("checkpoints/global_step_{steps}/{name}.safetensors")));
+    files.extend(
+        ["model", "optimizer"]
+            .map(|name| format!("checkpoints/global_step_{steps}/{name}.safetensors")),
+    );
     for file in files {
         let [left, right] = [a, b].map(|run| std::fs::read(run.join(&file)).unwrap());
         assert!(left == right, "{file} differs");

@@ -16,7 +16,8 @@ pub(crate) fn test(arguments: &[String]) -> Result<()> {
         .stderr(Stdio::null())
         .status()
         .is_ok_and(|status| status.success());
-    let runner: &[&str] = if has_nextest { &["nextest", "run"] } else { &["test", "--lib", "--bins", "--tests"] };
+    let runner: &[&str] =
+        if has_nextest { &["nextest", "run"] } else { &["test", "--lib", "--bins", "--tests"] };
     cargo(&[runner, &["--release", "--workspace"], &extra].concat())?;
     cargo(&["test", "--release", "--workspace", "--doc"])
 }
@@ -42,6 +43,10 @@ fn timed(name: &str, stage: impl FnOnce() -> Result<()>) -> Result<()> {
     say(&format!("== {name}\n"));
     let start = Instant::now();
     let result = stage();
-    say(&format!("== {name}: {} after {:.0} s\n", if result.is_ok() { "ok" } else { "FAILED" }, start.elapsed().as_secs_f64()));
+    say(&format!(
+        "== {name}: {} after {:.0} s\n",
+        if result.is_ok() { "ok" } else { "FAILED" },
+        start.elapsed().as_secs_f64()
+    ));
     result
 }

@@ -26,7 +26,8 @@ impl Console {
 impl Observer for Console {
     fn phase_started(&self, phase: Phase, total: u64) {
         let template = "{msg:>15} [{bar:30}] {pos}/{len} {prefix} {per_sec:>12}  ETA {eta}";
-        let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+        let style =
+            ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
         bar.set_style(style.progress_chars("=> "));
         bar.set_prefix(phase.unit());
@@ -57,19 +58,25 @@ pub(crate) fn summary(output: &StepOutput, steps: u64) -> String {
     let mut parts = vec![format!("step {}/{steps}", output.step)];
     if let Some(valid) = mean_of(metrics, "propose/", "/valid_rate") {
         let learnability = mean_of(metrics, "propose/", "/learnability_mean");
-        parts.push(format!("valid {} learnability {}", percent(valid), learnability.map_or("-".to_owned(), fixed)));
+        parts.push(format!(
+            "valid {} learnability {}",
+            percent(valid),
+            learnability.map_or("-".to_owned(), fixed)
+        ));
     }
     let solved: Vec<String> = metrics
         .iter()
         .filter_map(|(name, &value)| {
-            let kind = name.strip_prefix("solve/")?.strip_suffix("/accuracy")?.rsplit('/').next()?;
+            let kind =
+                name.strip_prefix("solve/")?.strip_suffix("/accuracy")?.rsplit('/').next()?;
             Some(format!("{} {}", kind.get(..3).unwrap_or(kind), percent(value)))
         })
         .collect();
     if !solved.is_empty() {
         parts.push(format!("solved {}", solved.join(" ")));
     }
-    let rewards: Vec<f64> = ["propose/", "solve/"].iter().filter_map(|p| mean_of(metrics, p, "/reward_mean")).collect();
+    let rewards: Vec<f64> =
+        ["propose/", "solve/"].iter().filter_map(|p| mean_of(metrics, p, "/reward_mean")).collect();
     if !rewards.is_empty() {
         parts.push(format!("reward {}", fixed(rewards.iter().sum::<f64>() / rewards.len() as f64)));
     }
@@ -84,14 +91,21 @@ pub(crate) fn summary(output: &StepOutput, steps: u64) -> String {
 /// Seconds of each phase and of the whole step, and the two rates that matter.
 fn times(timings: &BTreeMap<String, f64>) -> String {
     let seconds = |name: &str| timings.get(&format!("time/{name}_s")).copied();
-    let phases: Vec<String> =
-        [Phase::Propose, Phase::Validate, Phase::Estimate, Phase::GradeEstimate, Phase::Solve, Phase::Grade, Phase::Update]
-            .iter()
-            .filter_map(|phase| {
-                let seconds = seconds(phase.as_str()).filter(|s| *s >= 0.05)?;
-                Some(format!("{} {seconds:.1}", phase.as_str().replace('_', " ")))
-            })
-            .collect();
+    let phases: Vec<String> = [
+        Phase::Propose,
+        Phase::Validate,
+        Phase::Estimate,
+        Phase::GradeEstimate,
+        Phase::Solve,
+        Phase::Grade,
+        Phase::Update,
+    ]
+    .iter()
+    .filter_map(|phase| {
+        let seconds = seconds(phase.as_str()).filter(|s| *s >= 0.05)?;
+        Some(format!("{} {seconds:.1}", phase.as_str().replace('_', " ")))
+    })
+    .collect();
     let mut text = format!("{:.1} s", seconds("step").unwrap_or(0.0));
     if !phases.is_empty() {
         text.push_str(&format!(" ({})", phases.join(", ")));
@@ -106,8 +120,11 @@ fn times(timings: &BTreeMap<String, f64>) -> String {
 
 /// Mean of the metrics between `prefix` and `suffix`; none when there are none.
 fn mean_of(metrics: &BTreeMap<String, f64>, prefix: &str, suffix: &str) -> Option<f64> {
-    let values: Vec<f64> =
-        metrics.iter().filter(|(name, _)| name.starts_with(prefix) && name.ends_with(suffix)).map(|(_, v)| *v).collect();
+    let values: Vec<f64> = metrics
+        .iter()
+        .filter(|(name, _)| name.starts_with(prefix) && name.ends_with(suffix))
+        .map(|(_, v)| *v)
+        .collect();
     (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
@@ -130,7 +147,9 @@ mod tests {
 
     #[test]
     fn a_step_is_one_line() {
-        let map = |pairs: &[(&str, f64)]| pairs.iter().map(|(n, v)| ((*n).to_owned(), *v)).collect::<BTreeMap<_, _>>();
+        let map = |pairs: &[(&str, f64)]| {
+            pairs.iter().map(|(n, v)| ((*n).to_owned(), *v)).collect::<BTreeMap<_, _>>()
+        };
         let output = StepOutput {
             step: 2,
             metrics: map(&[
@@ -162,6 +181,9 @@ mod tests {
 
     #[test]
     fn an_empty_step_says_that_nothing_was_learned() {
-        assert_eq!(summary(&StepOutput { step: 1, ..StepOutput::default() }, 1), "step 1/1 | no update | 0.0 s");
+        assert_eq!(
+            summary(&StepOutput { step: 1, ..StepOutput::default() }, 1),
+            "step 1/1 | no update | 0.0 s"
+        );
     }
 }

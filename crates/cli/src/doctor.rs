@@ -24,7 +24,11 @@ pub(crate) fn run(files: &[PathBuf], format: Format) -> Result<()> {
             "version": env!("CARGO_PKG_VERSION"), "cores": threads, "models_dir": models, "protections": protections,
         }));
     }
-    print::data(format!("azr {} on {threads} cores, models in {}", env!("CARGO_PKG_VERSION"), models.display()));
+    print::data(format!(
+        "azr {} on {threads} cores, models in {}",
+        env!("CARGO_PKG_VERSION"),
+        models.display()
+    ));
     print::data("\nprograms that a model writes run under:");
     for p in protections {
         let mark = if p.in_force { "yes" } else { "NO " };

@@ -24,7 +24,10 @@ pub(crate) fn host(files: &[PathBuf]) -> Result<Host> {
     ] {
         host.register_builtin(module)?;
     }
-    for error in host.discover(files)? {
+    for file in files {
+        host.load_file(file)?;
+    }
+    for error in host.discover(&azr_host::search_path()) {
         print::note(print::escaped(&format!("warning: left out: {error}")));
     }
     Ok(host)

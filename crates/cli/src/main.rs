@@ -31,7 +31,9 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Train(train) => train::run(&train, cli.plugins),
         Command::Model(model) => models::run(&model, cli.format).map(|()| Ending::Done),
-        Command::Plugins(command) => plugins::run(&command, &cli.plugins, cli.format).map(|()| Ending::Done),
+        Command::Plugins(command) => {
+            plugins::run(&command, &cli.plugins, cli.format).map(|()| Ending::Done)
+        }
         Command::Doctor => doctor::run(&cli.plugins, cli.format).map(|()| Ending::Done),
     };
     match result {
@@ -50,6 +52,8 @@ fn is_usage_error(error: &anyhow::Error) -> bool {
         matches!(cause.downcast_ref(), Some(azr_run::RunError::Config { .. }))
             || matches!(cause.downcast_ref(), Some(azr_selfplay::SelfPlayError::Config { .. }))
             || cause.downcast_ref().is_some_and(azr_host::HostError::is_usage)
-            || cause.downcast_ref().is_some_and(|e: &azr_plugin::PluginError| e.code == ErrorCode::InvalidConfig)
+            || cause
+                .downcast_ref()
+                .is_some_and(|e: &azr_plugin::PluginError| e.code == ErrorCode::InvalidConfig)
     })
 }

@@ -65,13 +65,20 @@ fn show(inspection: &Inspection, format: Format) -> Result<()> {
     }
     let c = &inspection.config;
     let tied = if c.tie_word_embeddings { "tied" } else { "separate output matrix" };
-    let types: Vec<String> = inspection.tensor_types.iter().map(|(name, n)| format!("{name} {n}")).collect();
+    let types: Vec<String> =
+        inspection.tensor_types.iter().map(|(name, n)| format!("{name} {n}")).collect();
     let rows = [
         ("path", inspection.path.display().to_string()),
         ("format", format!("{}, {:.1} MB", inspection.format, inspection.n_bytes as f64 / 1e6)),
         ("family", format!("{:?}", c.family).to_lowercase()),
         ("parameters", format!("{:.1} M", inspection.n_parameters as f64 / 1e6)),
-        ("layers", format!("{} of width {}, feed-forward {}", c.n_layers, c.hidden_size, c.intermediate_size)),
+        (
+            "layers",
+            format!(
+                "{} of width {}, feed-forward {}",
+                c.n_layers, c.hidden_size, c.intermediate_size
+            ),
+        ),
         ("heads", format!("{} query, {} key-value, width {}", c.n_heads, c.n_kv_heads, c.head_dim)),
         ("vocabulary", format!("{}, {tied}", c.vocab_size)),
         ("context", format!("{} tokens, RoPE base {}", c.context_length, c.rope_theta)),
@@ -88,12 +95,20 @@ fn show(inspection: &Inspection, format: Format) -> Result<()> {
 fn list(format: Format) -> Result<()> {
     let here = |name: &str| models::resolve(name).ok();
     if format == Format::Json {
-        let rows: Vec<_> = MODELS.iter().map(|m| json!({"model": m, "path": here(m.name)})).collect();
+        let rows: Vec<_> =
+            MODELS.iter().map(|m| json!({"model": m, "path": here(m.name)})).collect();
         return print::json(&rows);
     }
     for m in MODELS {
         let mark = if here(m.name).is_some() { "here" } else { "-" };
-        print::data(format!("{:<20} {:>6.0} MB  {:<5} {:<11} {}", m.name, m.n_bytes as f64 / 1e6, mark, m.license, m.description));
+        print::data(format!(
+            "{:<20} {:>6.0} MB  {:<5} {:<11} {}",
+            m.name,
+            m.n_bytes as f64 / 1e6,
+            mark,
+            m.license,
+            m.description
+        ));
     }
     Ok(())
 }

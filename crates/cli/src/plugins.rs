@@ -33,7 +33,14 @@ fn list(files: &[PathBuf], format: Format) -> Result<()> {
         ),
         Format::Text => {
             for e in engines {
-                let row = format!("{:<10} {:<12} {:<8} {:<10}  {}", e.kind, e.name, e.version, origin(&e.origin), e.summary);
+                let row = format!(
+                    "{:<10} {:<12} {:<8} {:<10}  {}",
+                    e.kind.as_str(),
+                    e.name,
+                    e.version,
+                    origin(&e.origin),
+                    e.summary
+                );
                 print::data(print::escaped(row.trim_end()));
             }
             Ok(())

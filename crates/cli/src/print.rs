@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 
+use azr_weights::WeightsError;
 use serde::Serialize;
 
 /// Prints data on stdout. A closed pipe (`| head`) is not an error.
@@ -36,6 +37,7 @@ pub(crate) fn error(error: &anyhow::Error) {
         if !message.contains(&text) {
             message = if message.is_empty() { text } else { format!("{message}: {text}") };
         }
+        let hint = hint.or_else(|| cause.downcast_ref().and_then(WeightsError::hint));
         hints.extend(hint.filter(|h| !hints.contains(h)));
     }
     note(format!("error: {message}"));
@@ -48,7 +50,9 @@ pub(crate) fn error(error: &anyhow::Error) {
 pub(crate) fn escaped(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
-        if c != '\n' && (c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')) {
+        if c != '\n'
+            && (c.is_control() || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'))
+        {
             out.extend(c.escape_default());
         } else {
             out.push(c);

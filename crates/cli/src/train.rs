@@ -1,10 +1,8 @@
 //! `azr train`: a run from its configuration to its last checkpoint.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Context, Result};
-use azr_plugin::Tokenizer;
 use azr_run::{Profile, RunConfig, RunDir, RunError};
 use azr_selfplay::SelfPlay;
 
@@ -42,32 +40,33 @@ pub(crate) fn run(arguments: &Train, plugins: Vec<PathBuf>) -> Result<Ending> {
         }
         None => RunDir::create(&run_path(arguments, &config), &config)?,
     };
-    let tokenizer = Arc::clone(&engines.tokenizer);
     let selfplay = SelfPlay::new(config.selfplay.clone(), engines)?;
     interrupt::install()?;
-    steps(&config, &run, selfplay, tokenizer.as_ref())
+    steps(&config, &run, selfplay)
 }
 
 /// Runs the steps that are left.
-fn steps(config: &RunConfig, run: &RunDir, mut selfplay: SelfPlay, tokenizer: &dyn Tokenizer) -> Result<Ending> {
+fn steps(config: &RunConfig, run: &RunDir, mut selfplay: SelfPlay) -> Result<Ending> {
     let console = Console::default();
     let mut step = start(run, &mut selfplay, &console)?;
     print::note(format!("run folder {}", run.path().display()));
     while step < config.steps {
         step += 1;
-        let output = selfplay.step(step, &console).with_context(|| format!("step {step}"))?;
+        let mut output = selfplay.step(step, &console).with_context(|| format!("step {step}"))?;
+        output
+            .timings
+            .extend(peak_memory_bytes().map(|bytes| ("memory/peak_bytes".to_owned(), bytes)));
         run.record_step(&output)?;
         console::line(&console::summary(&output, config.steps));
         let interrupted = interrupt::requested();
         if interrupted || step == config.steps || step.is_multiple_of(config.save_every) {
-            run.save_checkpoint(step, |folder| {
-                tokenizer.save(folder)?;
-                selfplay.policy().save(folder, true)
-            })?;
+            run.save_checkpoint(step, |folder| selfplay.save(folder))?;
         }
         if interrupted && step < config.steps {
             let path = run.path().display();
-            print::note(format!("interrupted after step {step}; go on with `azr train --resume {path}`"));
+            print::note(format!(
+                "interrupted after step {step}; go on with `azr train --resume {path}`"
+            ));
             return Ok(Ending::Interrupted);
         }
     }
@@ -89,7 +88,7 @@ fn start(run: &RunDir, selfplay: &mut SelfPlay, console: &Console) -> Result<u64
         return Ok(0);
     };
     run.rewind(state.step)?;
-    selfplay.policy_mut().load(&folder)?;
+    selfplay.load(&folder)?;
     selfplay.restore_buffers(run.tasks()?)?;
     print::note(format!("going on after step {} from {}", state.step, folder.display()));
     Ok(state.step)
@@ -125,7 +124,8 @@ fn chosen(arguments: &Train) -> Result<RunConfig> {
 /// A saved configuration with what may change when a run goes on: its length and what it keeps.
 fn extended(saved: &RunConfig, arguments: &Train) -> Result<RunConfig> {
     if let Some(text) = arguments.overrides.first() {
-        let message = format!("`--set {text}` cannot be used with `--resume`: a run keeps its configuration");
+        let message =
+            format!("`--set {text}` cannot be used with `--resume`: a run keeps its configuration");
         return Err(RunError::Config { message }.into());
     }
     let mut config = saved.clone();
@@ -144,8 +144,16 @@ fn run_path(arguments: &Train, config: &RunConfig) -> PathBuf {
     if let Some(path) = &arguments.run_dir {
         return path.clone();
     }
-    let model = Path::new(&config.model).file_stem().map_or("model".into(), |name| name.to_string_lossy());
+    let model =
+        Path::new(&config.model).file_stem().map_or("model".into(), |name| name.to_string_lossy());
     let free = |n: &u32| !Path::new("runs").join(format!("{model}-{n}")).exists();
     let n = (1..).find(free).unwrap_or(1);
     Path::new("runs").join(format!("{model}-{n}"))
+}
+
+/// Largest resident size of this process so far, where the system tells it.
+fn peak_memory_bytes() -> Option<f64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix(" kB")?.parse::<f64>().ok()? * 1024.0)
 }

@@ -96,9 +96,11 @@ impl RunConfig {
         let selfplay = match profile {
             Profile::Paper => SelfPlayConfig::paper(),
             // A step of the robust profile fits a laptop: small batches, few samples.
-            Profile::Robust => {
-                SelfPlayConfig { batch_size: 4, learnability_samples: 4, ..SelfPlayConfig::robust() }
-            }
+            Profile::Robust => SelfPlayConfig {
+                batch_size: 4,
+                learnability_samples: 4,
+                ..SelfPlayConfig::robust()
+            },
         };
         let mut optimizer = EngineChoice::named("trr++");
         if profile == Profile::Paper {
@@ -127,11 +129,16 @@ impl RunConfig {
 
     /// Layers a file and `section.key=value` overrides, in this order, over the profile's defaults.
     /// The profile is `profile`, else the file's `profile` key, else `robust`. Unknown keys are errors.
-    pub fn layered(profile: Option<Profile>, file: Option<&Path>, overrides: &[String]) -> Result<Self> {
+    pub fn layered(
+        profile: Option<Profile>,
+        file: Option<&Path>,
+        overrides: &[String],
+    ) -> Result<Self> {
         let mut layer = Table::new();
         if let Some(path) = file {
             let text = std::fs::read_to_string(path).map_err(RunError::io("read", path))?;
-            layer = toml::from_str(&text).map_err(|e| invalid(format!("`{}`: {}", path.display(), e.message())))?;
+            layer = toml::from_str(&text)
+                .map_err(|e| invalid(format!("`{}`: {}", path.display(), e.message())))?;
         }
         let profile = match (profile, layer.get("profile").and_then(Value::as_str)) {
             (Some(profile), _) => profile,
@@ -144,7 +151,8 @@ impl RunConfig {
             merge(&mut layer, nest(&key, value));
         }
         // Domains are chosen, not added: naming any replaces the default one.
-        let mut merged = Table::try_from(Self::of_profile(profile)).map_err(|e| invalid(e.to_string()))?;
+        let mut merged =
+            Table::try_from(Self::of_profile(profile)).map_err(|e| invalid(e.to_string()))?;
         if layer.contains_key("domains") && !only_options_of_defaults(&layer, &merged) {
             merged.remove("domains");
         }
@@ -158,7 +166,8 @@ impl RunConfig {
     }
 
     fn from_table(table: Table) -> Result<Self> {
-        let config: Self = table.try_into().map_err(|e: toml::de::Error| invalid(e.message().to_owned()))?;
+        let config: Self =
+            table.try_into().map_err(|e: toml::de::Error| invalid(e.message().to_owned()))?;
         config.selfplay.validate().map_err(|e| invalid(e.to_string()))?;
         for (key, value) in [("steps", config.steps), ("save_every", config.save_every)] {
             if value == 0 {
@@ -166,7 +175,10 @@ impl RunConfig {
             }
         }
         if config.keep_checkpoints == 0 {
-            return Err(invalid("`keep_checkpoints` is 0, it must be at least 1: a run resumes from its newest".into()));
+            return Err(invalid(
+                "`keep_checkpoints` is 0, it must be at least 1: a run resumes from its newest"
+                    .into(),
+            ));
         }
         if config.domains.is_empty() {
             return Err(invalid("`domains` is empty, there must be at least one".into()));
@@ -191,7 +203,11 @@ impl RunConfig {
 /// True when a layer only sets options of domains that are chosen already.
 fn only_options_of_defaults(layer: &Table, defaults: &Table) -> bool {
     let names = |table: &Table| -> Vec<String> {
-        table.get("domains").and_then(Value::as_table).map(|t| t.keys().cloned().collect()).unwrap_or_default()
+        table
+            .get("domains")
+            .and_then(Value::as_table)
+            .map(|t| t.keys().cloned().collect())
+            .unwrap_or_default()
     };
     let chosen = names(defaults);
     names(layer).iter().all(|name| chosen.contains(name))
@@ -206,7 +222,9 @@ fn parse_override(text: &str) -> Result<(Vec<String>, Value)> {
         return Err(invalid(format!("override `{text}` has an empty key")));
     }
     // A bare word is a string: `--set model=smollm2-135m` needs no quotes.
-    let parsed = toml::from_str::<Table>(&format!("value = {value}")).ok().and_then(|mut t| t.remove("value"));
+    let parsed = toml::from_str::<Table>(&format!("value = {value}"))
+        .ok()
+        .and_then(|mut t| t.remove("value"));
     Ok((path, parsed.unwrap_or_else(|| Value::String(value.trim().to_owned()))))
 }
 
@@ -246,12 +264,21 @@ mod tests {
     use super::*;
 
     fn sets(overrides: &[&str]) -> Result<RunConfig> {
-        RunConfig::layered(None, None, &overrides.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>())
+        RunConfig::layered(
+            None,
+            None,
+            &overrides.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>(),
+        )
     }
 
     #[test]
     fn overrides_reach_every_level_and_take_bare_words() {
-        let config = sets(&["model=my/model", "selfplay.batch_size=2", "optimizer.options.learning_rate=0.001"]).unwrap();
+        let config = sets(&[
+            "model=my/model",
+            "selfplay.batch_size=2",
+            "optimizer.options.learning_rate=0.001",
+        ])
+        .unwrap();
         assert_eq!(config.model, "my/model");
         assert_eq!(config.selfplay.batch_size, 2);
         assert_eq!(config.optimizer.options["learning_rate"].as_float(), Some(0.001));

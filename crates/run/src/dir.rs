@@ -59,7 +59,9 @@ impl RunDir {
         let file = path.join(CONFIG);
         let text = match fs::read_to_string(&file) {
             Ok(text) => text,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Err(RunError::NotARun { path: path.to_owned() }),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                return Err(RunError::NotARun { path: path.to_owned() });
+            }
             Err(e) => return Err(RunError::io("read", &file)(e)),
         };
         let config = RunConfig::from_toml(&text)?;
@@ -93,14 +95,16 @@ impl RunDir {
         self.record_tasks(&output.admitted)?;
         let mut rollouts = Vec::new();
         for rollout in &output.rollouts {
-            serde_json::to_writer(&mut rollouts, rollout).map_err(|e| self.unwritable("rollouts", &e))?;
+            serde_json::to_writer(&mut rollouts, rollout)
+                .map_err(|e| self.unwritable("rollouts", &e))?;
             rollouts.push(b'\n');
         }
         write_atomically(&self.rollouts_path(output.step), &rollouts)?;
         self.safety_log().append::<SafetyRecord>(&output.safety)?;
         let mut metrics = output.metrics.clone();
         metrics.extend(output.timings.clone());
-        let wall_time = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
+        let wall_time =
+            SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
         let line = MetricsLine { step: output.step, wall_time, metrics };
         self.metrics_log().append(std::slice::from_ref(&line))?;
         self.append_event(&line)
@@ -123,7 +127,11 @@ impl RunDir {
 
     /// Saves checkpoint `global_step_<step>`: `save` fills a temporary folder, which then takes its name; `latest` is
     /// moved to it and old checkpoints are removed. On failure the earlier checkpoints are as they were.
-    pub fn save_checkpoint(&self, step: u64, save: impl FnOnce(&Path) -> std::result::Result<(), PluginError>) -> Result<()> {
+    pub fn save_checkpoint(
+        &self,
+        step: u64,
+        save: impl FnOnce(&Path) -> std::result::Result<(), PluginError>,
+    ) -> Result<()> {
         let checkpoints = self.path.join("checkpoints");
         let name = format!("global_step_{step}");
         let target = checkpoints.join(&name);
@@ -174,8 +182,11 @@ impl RunDir {
         let folder = self.path.join("checkpoints").join(name.trim());
         let file = folder.join(STATE);
         let text = fs::read(&file).map_err(RunError::io("read", &file))?;
-        let state = serde_json::from_slice(&text)
-            .map_err(|e| RunError::Damaged { path: file, line: 0, message: e.to_string() })?;
+        let state = serde_json::from_slice(&text).map_err(|e| RunError::Damaged {
+            path: file,
+            line: 0,
+            message: e.to_string(),
+        })?;
         Ok(Some((state, folder)))
     }
 
@@ -199,7 +210,10 @@ impl RunDir {
         for entry in fs::read_dir(checkpoints).map_err(RunError::io("read", checkpoints))? {
             let entry = entry.map_err(RunError::io("read", checkpoints))?;
             let name = entry.file_name();
-            let step = name.to_str().and_then(|n| n.strip_prefix("global_step_")).and_then(|n| n.parse::<u64>().ok());
+            let step = name
+                .to_str()
+                .and_then(|n| n.strip_prefix("global_step_"))
+                .and_then(|n| n.parse::<u64>().ok());
             steps.extend(step.map(|s| (s, entry.path())));
         }
         steps.sort();
@@ -212,7 +226,8 @@ impl RunDir {
         if !path.exists() {
             return self.rewrite_events();
         }
-        let write = || EventWriter::append_to(OpenOptions::new().append(true).open(&path)?).write(line);
+        let write =
+            || EventWriter::append_to(OpenOptions::new().append(true).open(&path)?).write(line);
         write().map_err(RunError::io("write", &path))
     }
 
@@ -282,12 +297,18 @@ mod tests {
     }
 
     fn output(step: u64) -> StepOutput {
-        let task = Task { kind: "deduction".into(), key: format!("key {step}"), payload: "{}".into() };
+        let task =
+            Task { kind: "deduction".into(), key: format!("key {step}"), payload: "{}".into() };
         StepOutput {
             step,
             metrics: BTreeMap::from([("update/loss".to_owned(), step as f64)]),
             timings: BTreeMap::from([("time/step_s".to_owned(), 0.5)]),
-            admitted: vec![BufferEntry { domain: "code".into(), kind: "deduction".into(), step, task }],
+            admitted: vec![BufferEntry {
+                domain: "code".into(),
+                kind: "deduction".into(),
+                step,
+                task,
+            }],
             ..StepOutput::default()
         }
     }
@@ -351,7 +372,10 @@ mod tests {
             .unwrap_err();
         assert!(error.to_string().contains("earlier checkpoints"), "{error}");
         assert_eq!(run.latest_checkpoint().unwrap().unwrap().0.step, 1);
-        let left: Vec<_> = fs::read_dir(run.path().join("checkpoints")).unwrap().map(|e| e.unwrap().file_name()).collect();
+        let left: Vec<_> = fs::read_dir(run.path().join("checkpoints"))
+            .unwrap()
+            .map(|e| e.unwrap().file_name())
+            .collect();
         assert_eq!(left.len(), 2, "{left:?}");
     }
 

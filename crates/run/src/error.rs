@@ -12,7 +12,9 @@ pub type Result<T> = std::result::Result<T, RunError>;
 #[non_exhaustive]
 pub enum RunError {
     /// A configuration file or an override is wrong.
-    #[error("invalid configuration: {message}\nhint: `azr train --help` names the overrides; a run's own `config.toml` shows every key")]
+    #[error(
+        "invalid configuration: {message}\nhint: `azr train --help` names the overrides; a run's own `config.toml` shows every key"
+    )]
     Config {
         /// What is wrong, with the key.
         message: String,

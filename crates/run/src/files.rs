@@ -38,7 +38,9 @@ pub fn disk_hint(error: &io::Error) -> &'static str {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "\nhint: the disk is full: free space, then `--resume` the run; nothing that was saved before is lost"
         }
-        io::ErrorKind::PermissionDenied => "\nhint: choose a folder you may write to with `--run-dir`",
+        io::ErrorKind::PermissionDenied => {
+            "\nhint: choose a folder you may write to with `--run-dir`"
+        }
         _ => "",
     }
 }

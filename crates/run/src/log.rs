@@ -81,7 +81,8 @@ impl Log {
             }
             Ok(())
         })?;
-        let file = kept.into_inner().map_err(|e| RunError::io("rewrite", &self.path)(e.into_error()))?;
+        let file =
+            kept.into_inner().map_err(|e| RunError::io("rewrite", &self.path)(e.into_error()))?;
         file.as_file().sync_all().map_err(io)?;
         file.persist(&self.path).map_err(|e| RunError::io("rewrite", &self.path)(e.error))?;
         sync_directory(directory).map_err(io)
@@ -116,7 +117,11 @@ mod tests {
     use super::*;
 
     fn line(step: u64) -> MetricsLine {
-        MetricsLine { step, wall_time: 1.5, metrics: BTreeMap::from([("update/loss".to_owned(), 0.1 * step as f64)]) }
+        MetricsLine {
+            step,
+            wall_time: 1.5,
+            metrics: BTreeMap::from([("update/loss".to_owned(), 0.1 * step as f64)]),
+        }
     }
 
     #[test]

@@ -94,7 +94,9 @@ fn masked_crc32c(bytes: &[u8]) -> u32 {
 fn crc32c(bytes: &[u8]) -> u32 {
     const REFLECTED_POLYNOMIAL: u32 = 0x82f6_3b78;
     let step = |crc: u32, byte: &u8| {
-        (0..8).fold(crc ^ u32::from(*byte), |c, _| (c >> 1) ^ (REFLECTED_POLYNOMIAL & (c & 1).wrapping_neg()))
+        (0..8).fold(crc ^ u32::from(*byte), |c, _| {
+            (c >> 1) ^ (REFLECTED_POLYNOMIAL & (c & 1).wrapping_neg())
+        })
     };
     !bytes.iter().fold(!0, step)
 }
@@ -114,7 +116,8 @@ mod tests {
     fn records_are_framed_and_hold_the_scalars() {
         let mut bytes = Vec::new();
         let mut writer = EventWriter::new(&mut bytes).unwrap();
-        let metrics = BTreeMap::from([("update/loss".to_owned(), 0.25), ("update/lr".to_owned(), 1e-6)]);
+        let metrics =
+            BTreeMap::from([("update/loss".to_owned(), 0.25), ("update/lr".to_owned(), 1e-6)]);
         writer.write(&MetricsLine { step: 300, wall_time: 12.0, metrics }).unwrap();
 
         let mut rest = bytes.as_slice();

@@ -35,7 +35,7 @@ pub(crate) enum Format {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Train a model by self-play
-    Train(Train),
+    Train(Box<Train>),
     /// Pull and inspect models
     #[command(subcommand)]
     Model(Model),

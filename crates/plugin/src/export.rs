@@ -2,10 +2,57 @@
 
 /// Makes the enclosing crate a plugin.
 ///
-/// ```text
+/// ```
+/// use azr_plugin::{
+///     Engine, LossSpec, OptimizerSpec, Result, RlOptimizer, RolloutSummary, Services, StepPlan,
+/// };
+///
+/// /// Plain REINFORCE: every token's advantage is its response's reward.
+/// pub struct Reinforce;
+///
+/// #[derive(Default, serde::Deserialize, schemars::JsonSchema)]
+/// #[serde(deny_unknown_fields, default)]
+/// pub struct Options {}
+///
+/// impl Engine for Reinforce {
+///     const NAME: &'static str = "reinforce";
+///     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
+///     const SUMMARY: &'static str = "rewards as advantages";
+///     type Options = Options;
+///
+///     fn create(_options: Options, _services: Services) -> Result<Self> {
+///         Ok(Self)
+///     }
+/// }
+///
+/// impl RlOptimizer for Reinforce {
+///     fn plan(&self, _step: u64, rollouts: &[RolloutSummary]) -> Result<StepPlan> {
+///         let tokens = |value: &dyn Fn(&RolloutSummary) -> f32| {
+///             rollouts.iter().map(|r| vec![value(r); r.n_tokens as usize]).collect()
+///         };
+///         Ok(StepPlan {
+///             advantages: tokens(&|r| r.reward),
+///             weights: tokens(&|r| 1.0 / (rollouts.len() as f32 * r.n_tokens as f32)),
+///             loss: LossSpec {
+///                 clip_low: 0.2, clip_high: 0.2, dual_clip: None, entropy_coef: 0.0, temperature: 1.0,
+///             },
+///             optimizer: OptimizerSpec {
+///                 learning_rate: 1e-6, beta1: 0.9, beta2: 0.999, epsilon: 1e-8,
+///                 weight_decay: 0.0, max_grad_norm: 1.0,
+///             },
+///             groups: Vec::new(),
+///         })
+///     }
+/// }
+///
 /// azr_plugin::export! {
-///     entry: azr_domain_maze,
-///     domains: [Maze],
+///     entry: azr_optimizer_reinforce,
+///     optimizers: [Reinforce],
+/// }
+/// fn main() {
+///     // What a program does that links the plugin instead of loading its file.
+///     let module = azr_plugin::bridge::Module::new(plugin_module(), "reinforce");
+///     assert!(module.manifest_json().contains("reinforce"));
 /// }
 /// ```
 ///

@@ -149,4 +149,18 @@ mod tests {
         assert!(error.message.starts_with("loading the model needs 1 MiB"), "{error}");
         assert_eq!(error.hint.as_deref(), Some("use a smaller model"));
     }
+
+    #[test]
+    fn optimizer_state_that_does_not_fit_is_refused_before_it_is_read() {
+        let mut model = tiny_model(Family::Llama, true);
+        model.free_memory = Some(|| Some(1000));
+        let error = model
+            .load_optimizer(1, |_| -> Result<Vec<f32>> {
+                panic!("nothing is read before the check")
+            })
+            .unwrap_err();
+        let error = azr_plugin::PluginError::from(error);
+        assert!(error.message.starts_with("training needs 1 MiB"), "{error}");
+        assert_eq!(model.n_steps(), 0);
+    }
 }

@@ -173,7 +173,7 @@ impl<D: Device> Model<D> {
             self.training = None;
             return Ok(());
         }
-        let mut training = Training::zeros(&*self.device, &self.config)?;
+        let mut training = self.new_training()?;
         training.n_steps = n_steps;
         for moment in Moment::ALL {
             for (spec, mut tensor) in
@@ -185,6 +185,17 @@ impl<D: Device> Model<D> {
         }
         self.training = Some(training);
         Ok(())
+    }
+
+    /// Gradients and moments of zeros, unless they are known not to fit.
+    pub(crate) fn new_training(&self) -> Result<Training<D>> {
+        self.check_memory(MemoryUse::Training, self.parameter_bytes().saturating_mul(3))?;
+        Ok(Training {
+            gradients: Parameters::zeros(&*self.device, &self.config)?,
+            first_moment: Parameters::zeros(&*self.device, &self.config)?,
+            second_moment: Parameters::zeros(&*self.device, &self.config)?,
+            n_steps: 0,
+        })
     }
 
     pub(crate) fn attention_shape(&self) -> AttentionShape {
@@ -219,15 +230,6 @@ impl<D: Device> Model<D> {
 }
 
 impl<D: Device> Training<D> {
-    pub(crate) fn zeros(device: &D, config: &ModelConfig) -> Result<Self> {
-        Ok(Self {
-            gradients: Parameters::zeros(device, config)?,
-            first_moment: Parameters::zeros(device, config)?,
-            second_moment: Parameters::zeros(device, config)?,
-            n_steps: 0,
-        })
-    }
-
     fn moment(&self, moment: Moment) -> &Parameters<D> {
         match moment {
             Moment::First => &self.first_moment,

@@ -38,10 +38,7 @@ impl<D: Device> Model<D> {
         self.check_update(request)?;
         let mut training = match self.training.take() {
             Some(training) => training,
-            None => {
-                self.check_memory(MemoryUse::Training, 3 * self.parameter_bytes())?;
-                Training::zeros(&*self.device, &self.config)?
-            }
+            None => self.new_training()?,
         };
         let report = self.update_with(&mut training, request, max_rows, context);
         self.training = Some(training);

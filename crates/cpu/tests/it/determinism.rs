@@ -156,6 +156,48 @@ fn bits_do_not_depend_on_the_number_of_threads() {
     }
 }
 
+/// A batch's rows are computed in tiles, which cut long sums; the first row must not notice how many follow it.
+#[test]
+fn a_row_of_a_long_product_does_not_depend_on_the_batch() {
+    const DEPTH: usize = 700;
+    const WIDTH: usize = 90;
+    let first_rows = |cpu: &Cpu, rows: usize| {
+        let buffer = |seed: usize, len: usize| {
+            let mut buffer = cpu.zeros(len)?;
+            cpu.write(&mut buffer, 0, &values(seed, len))?;
+            DeviceResult::Ok(buffer)
+        };
+        let matrix = |n_out: usize, n_in: usize| {
+            let mut matrix = cpu.matrix_zeros(n_out, n_in)?;
+            cpu.matrix_write(&mut matrix, &values(3, n_out * n_in))?;
+            DeviceResult::Ok(matrix)
+        };
+        let first_row = |buffer: &_| {
+            let mut row = vec![0.0; WIDTH];
+            cpu.read(buffer, 0, &mut row)?;
+            DeviceResult::Ok(row.into_iter().map(f32::to_bits).collect::<Vec<u32>>())
+        };
+        let x = buffer(1, rows * DEPTH)?;
+        let (mut y, mut dx) = (buffer(2, rows * WIDTH)?, buffer(2, rows * WIDTH)?);
+        cpu.linear(&x, rows, &matrix(WIDTH, DEPTH)?, Some(&buffer(4, WIDTH)?), &mut y)?;
+        cpu.linear_backward_input(&x, rows, &matrix(DEPTH, WIDTH)?, &mut dx, true)?;
+        DeviceResult::Ok((first_row(&y)?, first_row(&dx)?))
+    };
+    for set in InstructionSet::available() {
+        let run = |threads, rows| {
+            first_rows(&Cpu::with_instruction_set(Some(threads), set).unwrap(), rows).unwrap()
+        };
+        let (y, dx) = run(1, 1);
+        for threads in [1, 2, 5] {
+            for rows in [1, 2, 7, 64, 300] {
+                let (y_of_batch, dx_of_batch) = run(threads, rows);
+                assert!(y_of_batch == y, "linear: {set:?}, {threads} threads, {rows} rows");
+                assert!(dx_of_batch == dx, "backward: {set:?}, {threads} threads, {rows} rows");
+            }
+        }
+    }
+}
+
 #[test]
 fn avx2_and_avx512_give_the_same_bits() {
     let run = |set| results(&Cpu::with_instruction_set(Some(1), set).unwrap()).unwrap();

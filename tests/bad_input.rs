@@ -1,8 +1,9 @@
 //! Bad input ends with a message that names the thing and the way out, and loses nothing.
 
 use std::fs;
+use std::process::{Command, Output};
 
-use crate::fixtures::{Workspace, expect_code, stderr};
+use crate::fixtures::{Workspace, expect_code, stderr, stdout};
 
 /// Runs `azr` and returns what it said; it must fail with `code`.
 #[track_caller]
@@ -88,39 +89,70 @@ fn a_machine_without_python() {
 }
 
 #[test]
+fn a_refused_configuration_leaves_no_run_behind() {
+    let w = Workspace::new();
+    let mut wrong = w.train("run", &["--steps=1", "--set=selfplay.kinds=['riddle']"]);
+    assert_says(&stderr(&expect_code(&mut wrong, 2)), &["riddle"]);
+    expect_code(&mut w.train("run", &["--steps=1"]), 0);
+    assert_says(&failure(&w, &["train", "--resume=run", "--steps=0"], 2), &["steps"]);
+    expect_code(&mut w.azr(&["train", "--resume=run", "--steps=2"]), 0);
+}
+
+#[test]
 fn a_full_disk_loses_no_earlier_checkpoint() {
     let w = Workspace::new();
-    // A file system of the test's own, in a mount namespace; some machines do not allow that.
+    // A file system of the test's own, in a mount namespace. Room is left for the logs, not for a model.
+    fs::create_dir(w.path("disk")).unwrap();
     let script = r#"
-        mount -t tmpfs -o size=$SIZE tmpfs disk || exit 77
-        "$AZR" train --model model --run-dir disk/run --steps 1 $SETTINGS || exit 1
-        head -c 100000000 /dev/zero > disk/filler 2>/dev/null
-        "$AZR" train --resume disk/run --steps 3
+        mount -t tmpfs -o size=8m tmpfs disk || exit 77
+        "$AZR" train --model model --run-dir disk/run --steps 1 $SETTINGS || exit 10
+        head -c 100000000 /dev/zero > disk/filler 2> disk.txt
+        truncate -s -64K disk/filler
+        "$AZR" train --resume disk/run --steps 2
         code=$?
-        cat disk/run/checkpoints/latest
+        cat disk/run/checkpoints/latest; echo
         rm disk/filler
-        "$AZR" train --resume disk/run --steps 2 || exit 2
+        "$AZR" train --resume disk/run --steps 2 || exit 11
         wc -l < disk/run/metrics.jsonl
         exit $code"#;
-    fs::create_dir(w.path("disk")).unwrap();
-    let mut command = std::process::Command::new("unshare");
-    command.args(["--map-root-user", "--mount", "sh", "-c", script]).current_dir(w.path("."));
-    command.env("AZR", env!("CARGO_BIN_EXE_azr")).env("SIZE", "8m");
-    command.env(
-        "SETTINGS",
-        "--set=selfplay.batch_size=1 --set=selfplay.learnability_samples=2 --save-every=1",
-    );
-    let output = match command.output() {
-        Ok(output)
-            if output.status.code() == Some(77) || stderr(&output).starts_with("unshare:") =>
-        {
-            return println!("skipped: this machine does not let a test mount a file system");
-        }
-        Err(error) => return println!("skipped: no `unshare`: {error}"),
-        Ok(output) => output,
-    };
-    let (out, err) = (crate::fixtures::stdout(&output), stderr(&output));
+    let mut command = Command::new("unshare");
+    command.args(["--map-root-user", "--mount", "sh", "-c", script]);
+    let Some(output) = save_without_room(&w, &mut command) else { return };
+    let error = stderr(&output);
+    assert_says(&error, &["global_step_2", "hint: the disk that holds", "earlier checkpoints"]);
+}
+
+#[test]
+fn a_model_that_may_not_be_written_loses_no_earlier_checkpoint() {
+    let w = Workspace::new();
+    // The largest file allowed is smaller than the model: what a quota does, on any machine and for any user.
+    let script = r#"
+        "$AZR" train --model model --run-dir run --steps 1 $SETTINGS || exit 10
+        (trap '' XFSZ; ulimit -f 100; exec "$AZR" train --resume run --steps 2)
+        code=$?
+        cat run/checkpoints/latest; echo
+        "$AZR" train --resume run --steps 2 || exit 11
+        wc -l < run/metrics.jsonl
+        exit $code"#;
+    let mut command = Command::new("sh");
+    command.args(["-c", script]);
+    let output = save_without_room(&w, &mut command).unwrap();
+    assert_says(&stderr(&output), &["global_step_2", "earlier checkpoints"]);
+}
+
+/// Runs a script whose second run cannot save. It must fail, keep the checkpoint of the first, and go on when there is
+/// room again. None when the machine does not let a test mount a file system.
+fn save_without_room(w: &Workspace, command: &mut Command) -> Option<Output> {
+    let settings =
+        "--set=selfplay.batch_size=1 --set=selfplay.learnability_samples=2 --save-every=1";
+    command.env("AZR", env!("CARGO_BIN_EXE_azr")).env("SETTINGS", settings);
+    let output = command.current_dir(w.path(".")).output().unwrap();
+    if output.status.code() == Some(77) || stderr(&output).starts_with("unshare:") {
+        println!("skipped: this machine does not let a test mount a file system");
+        return None;
+    }
+    let (out, err) = (stdout(&output), stderr(&output));
     assert_eq!(output.status.code(), Some(1), "{out}\n{err}");
-    assert_says(&err, &["disk", "hint: the disk is full"]);
-    assert_eq!(out.lines().map(str::trim).collect::<Vec<_>>(), ["global_step_12"], "{out}\n{err}");
+    assert_eq!(out.split_whitespace().collect::<Vec<_>>(), ["global_step_1", "2"], "{out}\n{err}");
+    Some(output)
 }

@@ -55,3 +55,14 @@ fn the_list_tells_built_in_engines_from_loaded_ones() {
         assert!(files.iter().any(|file| file == origin), "{engine}");
     }
 }
+
+#[test]
+fn a_run_finds_its_plugins_again_from_another_folder() {
+    let w = Workspace::new();
+    std::fs::copy(plugin_files().last().unwrap(), w.path("optimizer.so")).unwrap();
+    expect_code(w.train("run", &["--steps=1"]).args(["--plugin", "optimizer.so"]), 0);
+    let elsewhere = w.path("elsewhere");
+    std::fs::create_dir(&elsewhere).unwrap();
+    let mut resume = w.azr(&["train", "--resume=../run", "--steps=2"]);
+    expect_code(resume.current_dir(elsewhere), 0);
+}

@@ -68,8 +68,17 @@ fn azr(command: &str, arguments: &[String]) -> Result<Command> {
 
 /// Runs cargo with `arguments` and fails when it does.
 fn cargo(arguments: &[&str]) -> Result<()> {
+    cargo_with(arguments, None)
+}
+
+/// The same with one more environment variable.
+fn cargo_with(arguments: &[&str], variable: Option<(&str, &str)>) -> Result<()> {
     let program = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let status = Command::new(program).args(arguments).status().context("cannot start cargo")?;
+    let status = Command::new(program)
+        .args(arguments)
+        .envs(variable)
+        .status()
+        .context("cannot start cargo")?;
     if !status.success() {
         bail!("`cargo {}` failed", arguments.join(" "));
     }

@@ -8,15 +8,21 @@ use std::sync::Mutex;
 use azr_selfplay::{Observer, Phase, StepOutput};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::print;
+use crate::interrupt;
 
 /// Shows phases as bars.
 #[derive(Debug, Default)]
 pub(crate) struct Console {
     bar: Mutex<Option<ProgressBar>>,
+    cancels: bool,
 }
 
 impl Console {
+    /// One that ends what it watches at the first Ctrl-C; a step is finished instead.
+    pub(crate) fn that_cancels() -> Self {
+        Self { cancels: true, ..Self::default() }
+    }
+
     fn with_bar(&self, act: impl FnOnce(&mut Option<ProgressBar>)) {
         // A panic while a bar was drawn leaves nothing half-done that matters.
         act(&mut self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
@@ -49,6 +55,10 @@ impl Observer for Console {
                 bar.finish_and_clear();
             }
         });
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.cancels && interrupt::requested()
     }
 }
 
@@ -134,11 +144,6 @@ fn percent(rate: f64) -> String {
 
 fn fixed(value: f64) -> String {
     format!("{value:.2}")
-}
-
-/// Prints above a bar that may be on screen.
-pub(crate) fn line(text: &str) {
-    print::note(print::escaped(text));
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ enum Ending {
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
-        Command::Train(train) => train::run(&train, cli.plugins),
+        Command::Train(train) => train::run(&train, &cli.plugins),
         Command::Model(model) => models::run(&model, cli.format).map(|()| Ending::Done),
         Command::Plugins(command) => {
             plugins::run(&command, &cli.plugins, cli.format).map(|()| Ending::Done)

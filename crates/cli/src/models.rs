@@ -35,15 +35,15 @@ pub(crate) fn local(model: &str, offline: bool) -> Result<PathBuf> {
     }
 }
 
+/// Fetches a model; one that is here already is only checked.
 fn pull(model: &str) -> Result<PathBuf> {
-    if let Ok(path) = models::resolve(model) {
-        print::note(format!("{model} is here already: {}", path.display()));
-        return Ok(path);
-    }
     let size = MODELS.iter().find(|named| named.name == model).map_or(String::new(), |named| {
         format!(" ({:.0} MB, licence {})", named.n_bytes as f64 / 1e6, named.license)
     });
-    print::note(format!("fetching {model}{size} into {}", models::models_dir()?.display()));
+    if models::resolve(model).is_err() {
+        let folder = models::models_dir()?;
+        print::note(format!("fetching {model}{size} into {}", folder.display()));
+    }
     let bar = ProgressBar::no_length();
     let style = "{msg:40!} [{bar:30}] {bytes}/{total_bytes} {bytes_per_sec} ETA {eta}";
     bar.set_style(ProgressStyle::with_template(style)?.progress_chars("=> "));

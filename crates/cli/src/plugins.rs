@@ -27,14 +27,16 @@ fn list(files: &[PathBuf], format: Format) -> Result<()> {
                 .iter()
                 .map(|e| {
                     json!({"kind": e.kind.as_str(), "name": e.name, "version": e.version,
-                           "origin": origin(&e.origin), "summary": e.summary})
+                           "origin": origin(&e.origin), "replaces_builtin": e.replaces_builtin,
+                           "summary": e.summary})
                 })
                 .collect::<Vec<_>>(),
         ),
         Format::Text => {
             for e in engines {
+                let note = if e.replaces_builtin { " (replaces the built-in one)" } else { "" };
                 let row = format!(
-                    "{:<10} {:<12} {:<8} {:<10}  {}",
+                    "{:<10} {:<12} {:<8} {:<10}  {}{note}",
                     e.kind.as_str(),
                     e.name,
                     e.version,

@@ -1,16 +1,18 @@
 //! `azr train`: a run from its configuration to its last checkpoint.
 
 use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
-use azr_run::{Profile, RunConfig, RunDir, RunError};
-use azr_selfplay::SelfPlay;
+use azr_run::{RunConfig, RunDir, RunError};
+use azr_selfplay::{SelfPlay, SelfPlayError};
+use toml::{Table, Value};
 
 use crate::args::Train;
 use crate::console::{self, Console};
 use crate::{Ending, engines, interrupt, models, print};
 
-pub(crate) fn run(arguments: &Train, plugins: Vec<PathBuf>) -> Result<Ending> {
+pub(crate) fn run(arguments: &Train, plugins: &[PathBuf]) -> Result<Ending> {
     let (mut config, resumed) = match &arguments.resume {
         Some(path) => {
             let (run, saved) = RunDir::open(path)?;
@@ -18,7 +20,9 @@ pub(crate) fn run(arguments: &Train, plugins: Vec<PathBuf>) -> Result<Ending> {
         }
         None => (chosen(arguments)?, None),
     };
-    config.plugins.extend(plugins);
+    for file in plugins {
+        config.plugins.push(absolute(file)?);
+    }
     config.plugins.sort();
     config.plugins.dedup();
 
@@ -33,6 +37,8 @@ pub(crate) fn run(arguments: &Train, plugins: Vec<PathBuf>) -> Result<Ending> {
         info.n_parameters as f64 / 1e6,
         info.device
     )));
+    // Everything that can be refused is refused before a folder is made.
+    let selfplay = SelfPlay::new(config.selfplay.clone(), engines)?;
     let run = match resumed {
         Some(mut run) => {
             run.save_config(&config)?;
@@ -40,24 +46,26 @@ pub(crate) fn run(arguments: &Train, plugins: Vec<PathBuf>) -> Result<Ending> {
         }
         None => RunDir::create(&run_path(arguments, &config), &config)?,
     };
-    let selfplay = SelfPlay::new(config.selfplay.clone(), engines)?;
     interrupt::install()?;
-    steps(&config, &run, selfplay)
+    steps(&config, run, selfplay)
 }
 
 /// Runs the steps that are left.
-fn steps(config: &RunConfig, run: &RunDir, mut selfplay: SelfPlay) -> Result<Ending> {
-    let console = Console::default();
-    let mut step = start(run, &mut selfplay, &console)?;
+fn steps(config: &RunConfig, mut run: RunDir, mut selfplay: SelfPlay) -> Result<Ending> {
     print::note(format!("run folder {}", run.path().display()));
+    let Some(mut step) = start(&mut run, &mut selfplay)? else {
+        print::note("interrupted while the seed tasks were made; `--resume` makes them anew");
+        return Ok(Ending::Interrupted);
+    };
+    let console = Console::default();
     while step < config.steps {
         step += 1;
         let mut output = selfplay.step(step, &console).with_context(|| format!("step {step}"))?;
-        output
-            .timings
-            .extend(peak_memory_bytes().map(|bytes| ("memory/peak_bytes".to_owned(), bytes)));
-        run.record_step(&output)?;
-        console::line(&console::summary(&output, config.steps));
+        output.timings.extend(peak_memory_bytes().map(|n| ("memory/peak_bytes".to_owned(), n)));
+        let wall_time =
+            SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
+        run.record_step(&output, wall_time)?;
+        print::note(print::escaped(&console::summary(&output, config.steps)));
         let interrupted = interrupt::requested();
         if interrupted || step == config.steps || step.is_multiple_of(config.save_every) {
             run.save_checkpoint(step, |folder| selfplay.save(folder))?;
@@ -74,50 +82,66 @@ fn steps(config: &RunConfig, run: &RunDir, mut selfplay: SelfPlay) -> Result<End
     Ok(Ending::Done)
 }
 
-/// Brings run and policy to the newest checkpoint, or to the beginning; the steps that are finished.
-fn start(run: &RunDir, selfplay: &mut SelfPlay, console: &Console) -> Result<u64> {
-    let Some((state, folder)) = run.latest_checkpoint()? else {
-        run.rewind(0)?;
-        let tasks = run.tasks()?;
-        if tasks.is_empty() {
-            let seeds = selfplay.seed(console)?;
-            run.record_tasks(&seeds.admitted)?;
-        } else {
-            selfplay.restore_buffers(tasks)?;
-        }
-        return Ok(0);
-    };
-    run.rewind(state.step)?;
-    selfplay.load(&folder)?;
-    selfplay.restore_buffers(run.tasks()?)?;
-    print::note(format!("going on after step {} from {}", state.step, folder.display()));
-    Ok(state.step)
+/// Brings run and policy to the newest checkpoint, or to the beginning; the steps that are finished, or none when the
+/// user interrupted seeding.
+fn start(run: &mut RunDir, selfplay: &mut SelfPlay) -> Result<Option<u64>> {
+    if let Some((state, folder)) = run.latest_checkpoint()? {
+        let tasks = run.rewind(&state)?;
+        selfplay.load(&folder)?;
+        selfplay.restore_buffers(tasks)?;
+        print::note(format!("going on after step {} from {}", state.step, folder.display()));
+        return Ok(Some(state.step));
+    }
+    let tasks = run.restart()?;
+    if run.is_seeded() {
+        selfplay.restore_buffers(tasks)?;
+        return Ok(Some(0));
+    }
+    match selfplay.seed(&Console::that_cancels()) {
+        Ok(seeds) => run.record_seeds(&seeds)?,
+        Err(SelfPlayError::Cancelled) => return Ok(None),
+        Err(error) => return Err(error.into()),
+    }
+    Ok(Some(0))
 }
 
 /// The configuration of a new run.
 fn chosen(arguments: &Train) -> Result<RunConfig> {
-    let profile = arguments.profile.as_deref().map(str::parse::<Profile>).transpose()?;
-    let mut overrides = Vec::new();
-    let mut set = |key: &str, value: Option<String>| {
-        overrides.extend(value.map(|value| format!("{key}={value}")));
+    let mut flags = Table::new();
+    let text = |value: &Option<String>| value.clone().map(Value::String);
+    let number = |key: &str, value: Option<u64>| -> Result<Option<Value>> {
+        let integer = value.map(i64::try_from).transpose();
+        Ok(integer.with_context(|| format!("{key} is too large"))?.map(Value::Integer))
     };
-    set("model", arguments.model.as_deref().map(quoted));
-    set("steps", arguments.steps.map(|n| n.to_string()));
-    set("save_every", arguments.save_every.map(|n| n.to_string()));
-    set("selfplay.seed", arguments.seed.map(|n| n.to_string()));
-    set("backend.name", arguments.backend.as_deref().map(quoted));
-    set("executor.name", arguments.executor.as_deref().map(quoted));
-    set("optimizer.name", arguments.optimizer.as_deref().map(quoted));
-    set("tokenizer.name", arguments.tokenizer.as_deref().map(quoted));
-    for domain in &arguments.domain {
-        set(&format!("domains.{domain}"), Some("{}".to_owned()));
+    let engine = |name: &Option<String>| {
+        text(name).map(|name| Value::Table(Table::from_iter([("name".to_owned(), name)])))
+    };
+    let domains = (!arguments.domain.is_empty()).then(|| {
+        let domain = |name: &String| (name.clone(), Value::Table(Table::new()));
+        Value::Table(arguments.domain.iter().map(domain).collect())
+    });
+    let seed = number("seed", arguments.seed)?
+        .map(|seed| Value::Table(Table::from_iter([("seed".to_owned(), seed)])));
+    for (key, value) in [
+        ("profile", text(&arguments.profile)),
+        ("model", text(&arguments.model)),
+        ("steps", number("steps", arguments.steps)?),
+        ("save_every", number("save-every", arguments.save_every)?),
+        ("selfplay", seed),
+        ("backend", engine(&arguments.backend)),
+        ("executor", engine(&arguments.executor)),
+        ("optimizer", engine(&arguments.optimizer)),
+        ("tokenizer", engine(&arguments.tokenizer)),
+        ("domains", domains),
+    ] {
+        flags.extend(value.map(|value| (key.to_owned(), value)));
     }
-    overrides.extend(arguments.overrides.iter().cloned());
-    let mut config = RunConfig::layered(profile, arguments.config.as_deref(), &overrides)?;
+    let mut config = RunConfig::layered(arguments.config.as_deref(), flags, &arguments.overrides)?;
     // A run must find its files again from any folder.
     if Path::new(&config.model).exists() {
-        config.model = std::path::absolute(&config.model)?.to_string_lossy().into_owned();
+        config.model = absolute(Path::new(&config.model))?.to_string_lossy().into_owned();
     }
+    config.plugins = config.plugins.iter().map(|file| absolute(file)).collect::<Result<_>>()?;
     Ok(config)
 }
 
@@ -130,13 +154,13 @@ fn extended(saved: &RunConfig, arguments: &Train) -> Result<RunConfig> {
     }
     let mut config = saved.clone();
     config.steps = arguments.steps.unwrap_or(config.steps);
-    config.save_every = arguments.save_every.unwrap_or(config.save_every).max(1);
+    config.save_every = arguments.save_every.unwrap_or(config.save_every);
+    config.validate()?;
     Ok(config)
 }
 
-/// A TOML string: a path with a dot or a backslash stays what it is.
-fn quoted(text: &str) -> String {
-    format!("{:?}", text)
+fn absolute(path: &Path) -> Result<PathBuf> {
+    std::path::absolute(path).with_context(|| format!("`{}`", path.display()))
 }
 
 /// `--run-dir`, or the first free `runs/<model>-<n>`.
@@ -144,8 +168,8 @@ fn run_path(arguments: &Train, config: &RunConfig) -> PathBuf {
     if let Some(path) = &arguments.run_dir {
         return path.clone();
     }
-    let model =
-        Path::new(&config.model).file_stem().map_or("model".into(), |name| name.to_string_lossy());
+    let name = config.model.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    let model = name.strip_suffix(".gguf").unwrap_or(name);
     let free = |n: &u32| !Path::new("runs").join(format!("{model}-{n}")).exists();
     let n = (1..).find(free).unwrap_or(1);
     Path::new("runs").join(format!("{model}-{n}"))

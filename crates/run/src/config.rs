@@ -12,11 +12,11 @@ use toml::{Table, Value};
 
 use crate::{Result, RunError};
 
-/// A named set of defaults. See `docs/profiles` in `ARCHITECTURE.md` for where they differ.
+/// A named set of defaults; `ARCHITECTURE.md` tells where they differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Profile {
-    /// The published system, its batch sizes and its defects that shape the numbers included.
+    /// The published system's settings, the defects included that shape its numbers.
     Paper,
     /// Our fixes, sized for one small machine.
     Robust,
@@ -123,39 +123,37 @@ impl RunConfig {
             backend: EngineChoice::named("cpu"),
             executor: EngineChoice::named("cpython"),
             optimizer,
-            domains: BTreeMap::from([("code".to_owned(), Table::new())]),
+            domains: BTreeMap::from([("code".to_owned(), code_options(profile))]),
         }
     }
 
-    /// Layers a file and `section.key=value` overrides, in this order, over the profile's defaults.
-    /// The profile is `profile`, else the file's `profile` key, else `robust`. Unknown keys are errors.
-    pub fn layered(
-        profile: Option<Profile>,
-        file: Option<&Path>,
-        overrides: &[String],
-    ) -> Result<Self> {
+    /// Layers a file, the values of command-line flags and `section.key=value` overrides, in this order, over the
+    /// profile's defaults. The last layer that names a `profile` chooses it, else it is `robust`. Domains are chosen,
+    /// not added: a default domain that is not named is left out. Unknown keys are errors.
+    pub fn layered(file: Option<&Path>, flags: Table, overrides: &[String]) -> Result<Self> {
         let mut layer = Table::new();
         if let Some(path) = file {
             let text = std::fs::read_to_string(path).map_err(RunError::io("read", path))?;
             layer = toml::from_str(&text)
                 .map_err(|e| invalid(format!("`{}`: {}", path.display(), e.message())))?;
         }
-        let profile = match (profile, layer.get("profile").and_then(Value::as_str)) {
-            (Some(profile), _) => profile,
-            (None, Some(name)) => name.parse()?,
-            (None, None) => Profile::Robust,
-        };
-        layer.insert("profile".to_owned(), Value::String(profile.to_string()));
+        if flags.contains_key("domains") {
+            layer.remove("domains");
+        }
+        merge(&mut layer, flags);
         for text in overrides {
             let (key, value) = parse_override(text)?;
             merge(&mut layer, nest(&key, value));
         }
-        // Domains are chosen, not added: naming any replaces the default one.
-        let mut merged =
-            Table::try_from(Self::of_profile(profile)).map_err(|e| invalid(e.to_string()))?;
-        if layer.contains_key("domains") && !only_options_of_defaults(&layer, &merged) {
-            merged.remove("domains");
+        let profile = match layer.get("profile").and_then(Value::as_str) {
+            Some(name) => name.parse()?,
+            None => Profile::Robust,
+        };
+        let mut defaults = Self::of_profile(profile);
+        if let Some(named) = layer.get("domains").and_then(Value::as_table) {
+            defaults.domains.retain(|name, _| named.contains_key(name));
         }
+        let mut merged = Table::try_from(defaults).map_err(|e| invalid(e.to_string()))?;
         merge(&mut merged, layer);
         Self::from_table(merged)
     }
@@ -168,22 +166,28 @@ impl RunConfig {
     fn from_table(table: Table) -> Result<Self> {
         let config: Self =
             table.try_into().map_err(|e: toml::de::Error| invalid(e.message().to_owned()))?;
-        config.selfplay.validate().map_err(|e| invalid(e.to_string()))?;
-        for (key, value) in [("steps", config.steps), ("save_every", config.save_every)] {
+        config.validate()?;
+        Ok(config)
+    }
+
+    /// Refuses values that make no run.
+    pub fn validate(&self) -> Result<()> {
+        self.selfplay.validate().map_err(|e| invalid(e.to_string()))?;
+        for (key, value) in [("steps", self.steps), ("save_every", self.save_every)] {
             if value == 0 {
                 return Err(invalid(format!("`{key}` is 0, it must be at least 1")));
             }
         }
-        if config.keep_checkpoints == 0 {
+        if self.keep_checkpoints == 0 {
             return Err(invalid(
                 "`keep_checkpoints` is 0, it must be at least 1: a run resumes from its newest"
                     .into(),
             ));
         }
-        if config.domains.is_empty() {
+        if self.domains.is_empty() {
             return Err(invalid("`domains` is empty, there must be at least one".into()));
         }
-        Ok(config)
+        Ok(())
     }
 
     /// The complete configuration as TOML, headed by the profile's name and [`RunConfig::hash`].
@@ -192,25 +196,33 @@ impl RunConfig {
         Ok(format!("# profile {}, hash {}\n{text}", self.profile, self.hash()?))
     }
 
-    /// SHA-256 of everything that shapes a step's result: all but how long the run is and what it keeps.
+    /// SHA-256 of everything that shapes a step's result: all but how long the run is, what it keeps and where
+    /// plugin files lie.
     pub fn hash(&self) -> Result<String> {
-        let shape = Self { steps: 1, save_every: 1, keep_checkpoints: 1, ..self.clone() };
+        let shape = Self {
+            steps: 1,
+            save_every: 1,
+            keep_checkpoints: 1,
+            plugins: Vec::new(),
+            ..self.clone()
+        };
         let text = toml::to_string(&shape).map_err(|e| invalid(e.to_string()))?;
         Ok(Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect())
     }
 }
 
-/// True when a layer only sets options of domains that are chosen already.
-fn only_options_of_defaults(layer: &Table, defaults: &Table) -> bool {
-    let names = |table: &Table| -> Vec<String> {
-        table
-            .get("domains")
-            .and_then(Value::as_table)
-            .map(|t| t.keys().cloned().collect())
-            .unwrap_or_default()
-    };
-    let chosen = names(defaults);
-    names(layer).iter().all(|name| chosen.contains(name))
+/// Options of the code domain. The published prompts, references and lengths fit models of 3 B parameters and more.
+fn code_options(profile: Profile) -> Table {
+    match profile {
+        Profile::Robust => Table::new(),
+        Profile::Paper => toml::toml! {
+            prompt_style = "chat"
+            references = 6
+            induction_inputs = 10
+            max_new_tokens = { propose = 8096, deduction = 8096, abduction = 8096, induction = 8096 }
+            limits = { wall_ms = 10_000, cpu_ms = 10_000 }
+        },
+    }
 }
 
 fn parse_override(text: &str) -> Result<(Vec<String>, Value)> {
@@ -224,7 +236,8 @@ fn parse_override(text: &str) -> Result<(Vec<String>, Value)> {
     // A bare word is a string: `--set model=smollm2-135m` needs no quotes.
     let parsed = toml::from_str::<Table>(&format!("value = {value}"))
         .ok()
-        .and_then(|mut t| t.remove("value"));
+        .filter(|table| table.len() == 1)
+        .and_then(|mut table| table.remove("value"));
     Ok((path, parsed.unwrap_or_else(|| Value::String(value.trim().to_owned()))))
 }
 
@@ -266,7 +279,7 @@ mod tests {
     fn sets(overrides: &[&str]) -> Result<RunConfig> {
         RunConfig::layered(
             None,
-            None,
+            Table::new(),
             &overrides.iter().map(|s| (*s).to_owned()).collect::<Vec<_>>(),
         )
     }
@@ -300,6 +313,19 @@ mod tests {
         assert_eq!(options.domains["code"]["prompt_style"].as_str(), Some("chat"));
         let math = sets(&["domains.math={}"]).unwrap();
         assert_eq!(math.domains.keys().collect::<Vec<_>>(), ["math"]);
+    }
+
+    #[test]
+    fn the_profile_comes_from_the_last_layer_that_names_one() {
+        assert_eq!(sets(&["profile=paper"]).unwrap(), RunConfig::of_profile(Profile::Paper));
+        assert!(sets(&["profile=pepper"]).is_err());
+    }
+
+    #[test]
+    fn the_paper_profile_sets_the_options_that_the_optimizer_calls_paper() {
+        let options = RunConfig::of_profile(Profile::Paper).optimizer.options;
+        let options: azr_rl_policy_gradient::Options = options.try_into().unwrap();
+        assert_eq!(options, azr_rl_policy_gradient::Options::paper());
     }
 
     #[test]

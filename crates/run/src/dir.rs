@@ -3,18 +3,19 @@
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use azr_plugin::PluginError;
 use azr_selfplay::{BufferEntry, SafetyRecord, StepOutput};
 use serde::{Deserialize, Serialize};
 
-use crate::files::{remove_dir_if_present, sync_directory};
+use crate::files::{remove_dir_if_present, sync_directory, write_file};
 use crate::log::Log;
-use crate::{EventWriter, MetricsLine, Result, RunConfig, RunError, write_atomically};
+use crate::{EventWriter, MetricsLine, Result, RunConfig, RunError};
 
 const CONFIG: &str = "config.toml";
 const STATE: &str = "state.json";
+const TASKS: &str = "buffers/tasks.jsonl";
+const SEEDED: &str = "buffers/seeded";
 
 /// What a checkpoint says beside weights and optimizer state. Randomness is counter-based, so the step is its position.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,6 +36,8 @@ pub struct RunDir {
     path: PathBuf,
     config_hash: String,
     keep_checkpoints: usize,
+    /// Tasks in the buffer log.
+    n_tasks: usize,
     _lock: File,
 }
 
@@ -50,7 +53,7 @@ impl RunDir {
         }
         let lock = lock(path)?;
         let run = Self::with(path, config, lock)?;
-        write_atomically(&path.join(CONFIG), config.to_toml()?.as_bytes())?;
+        write_file(&path.join(CONFIG), config.to_toml()?.as_bytes())?;
         Ok(run)
     }
 
@@ -74,6 +77,7 @@ impl RunDir {
             path: path.to_owned(),
             config_hash: config.hash()?,
             keep_checkpoints: config.keep_checkpoints,
+            n_tasks: 0,
             _lock: lock,
         })
     }
@@ -83,41 +87,54 @@ impl RunDir {
         &self.path
     }
 
-    /// Saves a configuration whose hash is the run's own (a longer run, say).
+    /// Saves a configuration that differs in the run's length or in what it keeps.
+    ///
+    /// # Errors
+    /// [`RunError::Config`] when it would change what the run computes.
     pub fn save_config(&mut self, config: &RunConfig) -> Result<()> {
+        config.validate()?;
+        if config.hash()? != self.config_hash {
+            let message = "a run keeps its configuration; start a new one to change it".to_owned();
+            return Err(RunError::Config { message });
+        }
         self.keep_checkpoints = config.keep_checkpoints;
-        write_atomically(&self.path.join(CONFIG), config.to_toml()?.as_bytes())
+        write_file(&self.path.join(CONFIG), config.to_toml()?.as_bytes())
     }
 
-    /// Writes what a step left: its rollouts, admitted tasks, safety records and one metrics line, in this order, so
-    /// that a step whose metrics are there is there as a whole.
-    pub fn record_step(&self, output: &StepOutput) -> Result<()> {
-        self.record_tasks(&output.admitted)?;
+    /// Writes what seeding left, then the mark that it is complete.
+    pub fn record_seeds(&mut self, output: &StepOutput) -> Result<()> {
+        self.record_results(output)?;
+        write_file(&self.path.join(SEEDED), b"")
+    }
+
+    /// Whether seeding is complete; what an interrupted one left must be taken back by [`RunDir::clear`].
+    pub fn is_seeded(&self) -> bool {
+        self.path.join(SEEDED).exists()
+    }
+
+    /// Writes what a step left: its results, then one metrics line, so that a step whose metrics are there is there as
+    /// a whole. `wall_time` is the Unix time in seconds.
+    pub fn record_step(&mut self, output: &StepOutput, wall_time: f64) -> Result<()> {
+        self.record_results(output)?;
+        let mut metrics = output.metrics.clone();
+        metrics.extend(output.timings.clone());
+        let line = MetricsLine { step: output.step, wall_time, metrics };
+        self.metrics_log().append(std::slice::from_ref(&line))?;
+        self.append_event(&line)
+    }
+
+    /// Writes admitted tasks, rollouts and safety records.
+    fn record_results(&mut self, output: &StepOutput) -> Result<()> {
+        self.buffer_log().append(&output.admitted)?;
+        self.n_tasks += output.admitted.len();
         let mut rollouts = Vec::new();
         for rollout in &output.rollouts {
             serde_json::to_writer(&mut rollouts, rollout)
                 .map_err(|e| self.unwritable("rollouts", &e))?;
             rollouts.push(b'\n');
         }
-        write_atomically(&self.rollouts_path(output.step), &rollouts)?;
-        self.safety_log().append::<SafetyRecord>(&output.safety)?;
-        let mut metrics = output.metrics.clone();
-        metrics.extend(output.timings.clone());
-        let wall_time =
-            SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
-        let line = MetricsLine { step: output.step, wall_time, metrics };
-        self.metrics_log().append(std::slice::from_ref(&line))?;
-        self.append_event(&line)
-    }
-
-    /// Appends admitted tasks to the buffer log.
-    pub fn record_tasks(&self, admitted: &[BufferEntry]) -> Result<()> {
-        self.buffer_log().append(admitted)
-    }
-
-    /// Every task that was admitted, oldest first.
-    pub fn tasks(&self) -> Result<Vec<BufferEntry>> {
-        self.buffer_log().read()
+        write_file(&self.rollouts_path(output.step), &rollouts)?;
+        self.safety_log().append::<SafetyRecord>(&output.safety)
     }
 
     /// Every line of `metrics.jsonl`.
@@ -132,25 +149,28 @@ impl RunDir {
         step: u64,
         save: impl FnOnce(&Path) -> std::result::Result<(), PluginError>,
     ) -> Result<()> {
-        let checkpoints = self.path.join("checkpoints");
-        let name = format!("global_step_{step}");
-        let target = checkpoints.join(&name);
         if self.latest_checkpoint()?.is_some_and(|(state, _)| state.step == step) {
             return Ok(());
         }
+        let checkpoints = self.checkpoints();
+        let name = format!("global_step_{step}");
+        let target = checkpoints.join(&name);
         let partial = checkpoints.join(format!("{name}.tmp"));
         remove_dir_if_present(&partial)?;
         remove_dir_if_present(&target)?;
         let result = self.fill_checkpoint(step, &partial, save).and_then(|()| {
             fs::rename(&partial, &target).map_err(RunError::io("rename", &partial))?;
-            sync_directory(&checkpoints).map_err(RunError::io("write", &checkpoints))
+            sync_directory(&checkpoints).map_err(RunError::io("write", &checkpoints))?;
+            write_file(&checkpoints.join("latest"), name.as_bytes())
         });
-        if let Err(error) = result {
-            remove_dir_if_present(&partial)?;
-            return Err(error);
+        if result.is_err() {
+            // The failure that led here is what the user has to know; a rest is removed by the next attempt too.
+            let _ = fs::remove_dir_all(&partial);
+            return result;
         }
-        write_atomically(&checkpoints.join("latest"), name.as_bytes())?;
-        self.prune_checkpoints(&checkpoints)
+        let steps: Vec<u64> = self.checkpoint_steps()?.into_iter().filter(|s| *s < step).collect();
+        let n_old = (steps.len() + 1).saturating_sub(self.keep_checkpoints);
+        self.remove_checkpoints(steps.into_iter().take(n_old))
     }
 
     fn fill_checkpoint(
@@ -163,62 +183,93 @@ impl RunDir {
         save(folder).map_err(|source| RunError::Save { path: folder.to_owned(), source })?;
         let state = CheckpointState {
             step,
-            n_tasks: self.tasks()?.len(),
+            n_tasks: self.n_tasks,
             config_hash: self.config_hash.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
         let text = serde_json::to_vec_pretty(&state).map_err(|e| self.unwritable(STATE, &e))?;
-        write_atomically(&folder.join(STATE), &text)
+        write_file(&folder.join(STATE), &text)
     }
 
     /// The checkpoint that `latest` names, if there is one.
     pub fn latest_checkpoint(&self) -> Result<Option<(CheckpointState, PathBuf)>> {
-        let pointer = self.path.join("checkpoints/latest");
+        let pointer = self.checkpoints().join("latest");
         let name = match fs::read_to_string(&pointer) {
             Ok(name) => name,
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) => return Err(RunError::io("read", &pointer)(e)),
         };
-        let folder = self.path.join("checkpoints").join(name.trim());
+        let folder = self.checkpoints().join(name.trim());
         let file = folder.join(STATE);
         let text = fs::read(&file).map_err(RunError::io("read", &file))?;
-        let state = serde_json::from_slice(&text).map_err(|e| RunError::Damaged {
-            path: file,
-            line: 0,
-            message: e.to_string(),
-        })?;
+        let state: CheckpointState =
+            serde_json::from_slice(&text).map_err(|e| damaged(&file, e.to_string()))?;
+        if state.config_hash != self.config_hash {
+            return Err(damaged(&file, "it belongs to another configuration".to_owned()));
+        }
         Ok(Some((state, folder)))
     }
 
-    /// Takes back everything after `step`, so that the steps that follow are written as if for the first time.
-    pub fn rewind(&self, step: u64) -> Result<()> {
+    /// Takes back everything after `state.step`, so that the steps that follow are written as if for the first time.
+    /// Returns every task that was admitted until then, oldest first.
+    pub fn rewind(&mut self, state: &CheckpointState) -> Result<Vec<BufferEntry>> {
+        let tasks = self.rewind_to(state.step)?;
+        if tasks.len() != state.n_tasks {
+            let found = tasks.len();
+            let message = format!("it holds {found} tasks, the checkpoint knows {}", state.n_tasks);
+            return Err(damaged(&self.path.join(TASKS), message));
+        }
+        Ok(tasks)
+    }
+
+    /// Takes back every step of a run that has no checkpoint; its seeds stay, and are returned, if they are complete.
+    pub fn restart(&mut self) -> Result<Vec<BufferEntry>> {
+        if !self.is_seeded() {
+            self.buffer_log().clear()?;
+            self.safety_log().clear()?;
+        }
+        self.rewind_to(0)
+    }
+
+    fn rewind_to(&mut self, step: u64) -> Result<Vec<BufferEntry>> {
         self.buffer_log().rewind(step)?;
         self.safety_log().rewind(step)?;
         self.metrics_log().rewind(step)?;
         let rollouts = self.path.join("rollouts");
         for entry in fs::read_dir(&rollouts).map_err(RunError::io("read", &rollouts))? {
             let path = entry.map_err(RunError::io("read", &rollouts))?.path();
-            if rollout_step(&path).is_none_or(|s| s > step) {
+            if rollout_step(&path).is_some_and(|s| s > step) {
                 fs::remove_file(&path).map_err(RunError::io("remove", &path))?;
             }
         }
-        self.rewrite_events()
+        let later = self.checkpoint_steps()?.into_iter().filter(|s| *s > step).collect::<Vec<_>>();
+        self.remove_checkpoints(later)?;
+        self.rewrite_events()?;
+        let tasks: Vec<BufferEntry> = self.buffer_log().read()?;
+        self.n_tasks = tasks.len();
+        Ok(tasks)
     }
 
-    fn prune_checkpoints(&self, checkpoints: &Path) -> Result<()> {
+    fn checkpoints(&self) -> PathBuf {
+        self.path.join("checkpoints")
+    }
+
+    /// Steps of the checkpoint folders, ascending.
+    fn checkpoint_steps(&self) -> Result<Vec<u64>> {
+        let folder = self.checkpoints();
         let mut steps = Vec::new();
-        for entry in fs::read_dir(checkpoints).map_err(RunError::io("read", checkpoints))? {
-            let entry = entry.map_err(RunError::io("read", checkpoints))?;
-            let name = entry.file_name();
-            let step = name
-                .to_str()
-                .and_then(|n| n.strip_prefix("global_step_"))
-                .and_then(|n| n.parse::<u64>().ok());
-            steps.extend(step.map(|s| (s, entry.path())));
+        for entry in fs::read_dir(&folder).map_err(RunError::io("read", &folder))? {
+            let name = entry.map_err(RunError::io("read", &folder))?.file_name();
+            let step = name.to_str().and_then(|n| n.strip_prefix("global_step_"));
+            steps.extend(step.and_then(|n| n.parse::<u64>().ok()));
         }
-        steps.sort();
-        let n_old = steps.len().saturating_sub(self.keep_checkpoints);
-        steps.iter().take(n_old).try_for_each(|(_, path)| remove_dir_if_present(path))
+        steps.sort_unstable();
+        Ok(steps)
+    }
+
+    fn remove_checkpoints(&self, steps: impl IntoIterator<Item = u64>) -> Result<()> {
+        let folder = |step| self.checkpoints().join(format!("global_step_{step}"));
+        steps.into_iter().try_for_each(|step| remove_dir_if_present(&folder(step)))
     }
 
     fn append_event(&self, line: &MetricsLine) -> Result<()> {
@@ -239,7 +290,7 @@ impl RunDir {
         for line in self.metrics()? {
             writer.write(&line).map_err(RunError::io("write", &path))?;
         }
-        write_atomically(&path, &bytes)
+        write_file(&path, &bytes)
     }
 
     fn rollouts_path(&self, step: u64) -> PathBuf {
@@ -255,7 +306,7 @@ impl RunDir {
     }
 
     fn buffer_log(&self) -> Log {
-        Log::new(self.path.join("buffers/tasks.jsonl"))
+        Log::new(self.path.join(TASKS))
     }
 
     fn safety_log(&self) -> Log {
@@ -276,6 +327,10 @@ fn lock(path: &Path) -> Result<File> {
         Err(TryLockError::WouldBlock) => Err(RunError::Locked { path: path.to_owned() }),
         Err(TryLockError::Error(e)) => Err(RunError::io("lock", &file)(e)),
     }
+}
+
+fn damaged(path: &Path, message: String) -> RunError {
+    RunError::Damaged { path: path.to_owned(), line: 0, message }
 }
 
 /// The step of `step_000012.jsonl`.
@@ -329,18 +384,63 @@ mod tests {
     #[test]
     fn a_step_is_recorded_and_can_be_taken_back() {
         let folder = tempfile::tempdir().unwrap();
-        let run = RunDir::create(&folder.path().join("run"), &config()).unwrap();
-        run.record_tasks(&output(0).admitted).unwrap();
-        for step in 1..=3 {
-            run.record_step(&output(step)).unwrap();
+        let mut run = RunDir::create(&folder.path().join("run"), &config()).unwrap();
+        run.record_seeds(&output(0)).unwrap();
+        run.record_step(&output(1), 7.0).unwrap();
+        save(&run, 1);
+        for step in 2..=3 {
+            run.record_step(&output(step), 7.0).unwrap();
         }
         assert_eq!(steps(&run), [1, 2, 3]);
         assert_eq!(run.metrics().unwrap()[1].metrics["time/step_s"], 0.5);
-        run.rewind(1).unwrap();
+        let (state, _) = run.latest_checkpoint().unwrap().unwrap();
+        let tasks = run.rewind(&state).unwrap();
         assert_eq!(steps(&run), [1]);
-        assert_eq!(run.tasks().unwrap().iter().map(|t| t.step).collect::<Vec<_>>(), [0, 1]);
+        assert_eq!(tasks.iter().map(|t| t.step).collect::<Vec<_>>(), [0, 1]);
         let rollouts: Vec<_> = fs::read_dir(run.path().join("rollouts")).unwrap().collect();
-        assert_eq!(rollouts.len(), 1);
+        assert_eq!(rollouts.len(), 2);
+        fs::remove_file(run.path().join(TASKS)).unwrap();
+        assert!(run.rewind(&state).unwrap_err().to_string().contains("the checkpoint knows 2"));
+    }
+
+    #[test]
+    fn seeds_that_are_not_complete_are_made_again() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut run = RunDir::create(&folder.path().join("run"), &config()).unwrap();
+        run.record_results(&output(0)).unwrap();
+        assert!(!run.is_seeded());
+        assert!(run.restart().unwrap().is_empty());
+        run.record_seeds(&output(0)).unwrap();
+        run.record_step(&output(1), 7.0).unwrap();
+        assert_eq!(run.restart().unwrap().len(), 1);
+        assert!(steps(&run).is_empty());
+    }
+
+    #[test]
+    fn a_checkpoint_that_latest_does_not_name_gives_way() {
+        let folder = tempfile::tempdir().unwrap();
+        let one = RunConfig { keep_checkpoints: 1, ..config() };
+        let mut run = RunDir::create(&folder.path().join("run"), &one).unwrap();
+        save(&run, 2);
+        // A kill between the rename and the change of `latest` leaves this.
+        fs::create_dir(run.checkpoints().join("global_step_5")).unwrap();
+        save(&run, 3);
+        assert_eq!(run.latest_checkpoint().unwrap().unwrap().0.step, 3);
+        let (state, _) = run.latest_checkpoint().unwrap().unwrap();
+        run.rewind(&state).unwrap();
+        assert_eq!(run.checkpoint_steps().unwrap(), [3]);
+    }
+
+    #[test]
+    fn a_run_may_grow_but_not_change() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("run");
+        let mut run = RunDir::create(&path, &config()).unwrap();
+        run.save_config(&RunConfig { steps: 99, ..config() }).unwrap();
+        assert!(run.save_config(&RunConfig { steps: 0, ..config() }).is_err());
+        assert!(run.save_config(&RunConfig { model: "other".into(), ..config() }).is_err());
+        drop(run);
+        assert_eq!(RunDir::open(&path).unwrap().1.steps, 99);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use azr_weights::WeightsError;
+
 use crate::files::disk_hint;
 
 /// Result of this crate.
@@ -28,6 +30,12 @@ pub enum RunError {
         path: PathBuf,
         /// The cause.
         source: std::io::Error,
+    },
+    /// A whole file could not be written; what was there before is intact.
+    #[error("{source}{hint}", hint = source.hint().map(|hint| format!("\nhint: {hint}")).unwrap_or_default())]
+    Write {
+        /// The cause, with the file's name.
+        source: WeightsError,
     },
     /// A file of the run does not hold what it should.
     #[error("`{path}` is damaged at line {line}: {message}", path = path.display())]

@@ -14,6 +14,5 @@ mod tensorboard;
 pub use config::{EngineChoice, Profile, RunConfig};
 pub use dir::{CheckpointState, RunDir};
 pub use error::{Result, RunError};
-pub use files::{disk_hint, write_atomically};
 pub use log::MetricsLine;
 pub use tensorboard::EventWriter;

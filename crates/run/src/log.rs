@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::files::sync_directory;
+use crate::files::write_file;
 use crate::{Result, RunError};
 
 /// One line of `metrics.jsonl`: the step, the wall-clock time it ended, and slash-separated metrics.
@@ -71,21 +71,26 @@ impl Log {
         if !self.path.exists() {
             return Ok(());
         }
-        let directory = self.path.parent().unwrap_or(Path::new("."));
-        let io = |e| RunError::io("rewrite", &self.path)(e);
-        let mut kept = BufWriter::new(tempfile::NamedTempFile::new_in(directory).map_err(io)?);
+        let mut kept = Vec::new();
         self.for_each(|number, text| {
             let stamp: Stamp = serde_json::from_str(text).map_err(|e| self.damaged(number, &e))?;
             if stamp.step <= step {
-                writeln!(kept, "{text}").map_err(|e| RunError::io("rewrite", &self.path)(e))?;
+                kept.extend_from_slice(text.as_bytes());
+                kept.push(b'\n');
             }
             Ok(())
         })?;
-        let file =
-            kept.into_inner().map_err(|e| RunError::io("rewrite", &self.path)(e.into_error()))?;
-        file.as_file().sync_all().map_err(io)?;
-        file.persist(&self.path).map_err(|e| RunError::io("rewrite", &self.path)(e.error))?;
-        sync_directory(directory).map_err(io)
+        write_file(&self.path, &kept)
+    }
+
+    /// Empties the log.
+    pub(crate) fn clear(&self) -> Result<()> {
+        match std::fs::remove_file(&self.path) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                Err(RunError::io("remove", &self.path)(e))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Calls `each` with the number and text of every whole line.
@@ -96,18 +101,18 @@ impl Log {
             Err(e) => return Err(RunError::io("read", &self.path)(e)),
         };
         let mut reader = BufReader::new(file);
-        let mut text = String::new();
+        let mut bytes = Vec::new();
         for number in 1.. {
-            text.clear();
-            reader.read_line(&mut text).map_err(RunError::io("read", &self.path))?;
-            // A line without its newline was torn by a kill in the middle of an append.
-            let Some(line) = text.strip_suffix('\n') else { break };
-            each(number, line)?;
+            bytes.clear();
+            reader.read_until(b'\n', &mut bytes).map_err(RunError::io("read", &self.path))?;
+            // A line without its newline was torn by a kill in the middle of an append, perhaps inside a character.
+            let Some(line) = bytes.strip_suffix(b"\n") else { break };
+            each(number, std::str::from_utf8(line).map_err(|e| self.damaged(number, &e))?)?;
         }
         Ok(())
     }
 
-    fn damaged(&self, line: usize, error: &serde_json::Error) -> RunError {
+    fn damaged(&self, line: usize, error: &dyn std::error::Error) -> RunError {
         RunError::Damaged { path: self.path.clone(), line, message: error.to_string() }
     }
 }
@@ -143,7 +148,7 @@ mod tests {
         let log = Log::new(path.clone());
         log.append(&[line(1)]).unwrap();
         let mut file = OpenOptions::new().append(true).open(&path).unwrap();
-        file.write_all(br#"{"step":2,"wall_t"#).unwrap();
+        file.write_all(b"{\"step\":2,\"wall_t\xc3").unwrap();
         assert_eq!(log.read::<MetricsLine>().unwrap(), vec![line(1)]);
         log.rewind(5).unwrap();
         log.append(&[line(2)]).unwrap();

@@ -83,6 +83,7 @@ class Confinement:
         self.zygote = os.getpid()
         self.null = os.open("/dev/null", os.O_RDWR)
         self.base_bytes = 0
+        self.is_in_force = False
 
     def measure(self):
         with open("/proc/self/statm", "rb") as statm:
@@ -92,9 +93,10 @@ class Confinement:
         self.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != self.zygote:
             os._exit(0)
-        os.dup2(pipe, 3)
+        # In this order: the answer pipe takes the place of whatever descriptor 3 was.
         for descriptor in (0, 1, 2):
             os.dup2(self.null, descriptor)
+        os.dup2(pipe, 3)
         os.closerange(4, 64)
         for kind, limit in (
             (resource.RLIMIT_AS, self.base_bytes + memory_bytes),
@@ -108,7 +110,9 @@ class Confinement:
                 limit = min(limit, hard)
             resource.setrlimit(kind, (limit, limit))
         random.seed(0)
-        self.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, self.filter_pointer, 0, 0)
+        refused = self.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, self.filter_pointer, 0, 0)
+        if refused and self.is_in_force:
+            os._exit(1)
 
     def holds(self):
         """Whether a child under the filter is refused to open a file and still able to answer."""
@@ -127,7 +131,8 @@ class Confinement:
         answer = os.read(reader, 1)
         os.close(reader)
         os.waitpid(pid, 0)
-        return answer == b"1"
+        self.is_in_force = answer == b"1"
+        return self.is_in_force
 
 
 class TooDeep(Exception):

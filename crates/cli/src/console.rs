@@ -3,10 +3,11 @@
 //! Everything goes to stderr. Where that is no terminal the bars stay hidden and the lines remain.
 
 use std::collections::BTreeMap;
+use std::fmt::Write;
 use std::sync::Mutex;
 
 use azr_selfplay::{Observer, Phase, StepOutput};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use crate::interrupt;
 
@@ -31,11 +32,15 @@ impl Console {
 
 impl Observer for Console {
     fn phase_started(&self, phase: Phase, total: u64) {
-        let template = "{msg:>15} [{bar:30}] {pos}/{len} {prefix} {per_sec:>12}  ETA {eta}";
+        let template = "{msg:>15} [{bar:30}] {pos}/{len} {prefix}, {rate}/s, ETA {eta}";
         let style =
             ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
         let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
-        bar.set_style(style.progress_chars("=> "));
+        let rate = |state: &ProgressState, out: &mut dyn Write| {
+            // A bar that cannot be drawn is no reason to stop a run.
+            let _ = write!(out, "{:.0}", state.per_sec());
+        };
+        bar.set_style(style.with_key("rate", rate).progress_chars("=> "));
         bar.set_prefix(phase.unit());
         bar.set_message(phase.as_str().replace('_', " "));
         self.with_bar(|slot| *slot = Some(bar));

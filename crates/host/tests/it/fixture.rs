@@ -70,8 +70,9 @@ pub(crate) fn patched(directory: &Path, from: &str, to: &str) -> PathBuf {
 fn built() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
-        let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures");
-        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("fixtures");
+        let scratch = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        let (sources, target) = (scratch.join("fixture-sources"), scratch.join("fixtures"));
+        copy_sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures"), &sources);
         copy_lock_file(&sources);
         let output = Command::new(env!("CARGO"))
             .args(["build", "--offline", "--quiet", "--manifest-path"])
@@ -86,15 +87,41 @@ fn built() -> &'static Path {
     })
 }
 
+/// Copies the plugins' sources, for the checkout may be read-only; their path to azr-plugin becomes absolute.
+fn copy_sources(from: &Path, to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for entry in fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let (source, copy) = (entry.path(), to.join(entry.file_name()));
+        if source.is_dir() {
+            copy_sources(&source, &copy);
+            continue;
+        }
+        let plugin = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugin");
+        let plugin = plugin.canonicalize().unwrap();
+        let text = fs::read_to_string(&source).unwrap();
+        let text = text.replace("../../../../plugin", plugin.to_str().unwrap());
+        // An unchanged file keeps its time, so that cargo does not build it again.
+        if fs::read_to_string(&copy).is_ok_and(|old| old == text) {
+            continue;
+        }
+        replace(&copy, text.as_bytes());
+    }
+}
+
 /// The fixtures use the versions of the workspace, which are on this machine already.
 fn copy_lock_file(sources: &Path) {
     let ours = sources.join("Cargo.lock");
     let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.lock");
     let changed = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
     if changed(&ours) < changed(&workspace) {
-        // Renamed into place: tests run as parallel processes.
-        let copy = tempfile::NamedTempFile::new_in(sources).unwrap();
-        fs::copy(&workspace, copy.path()).unwrap();
-        copy.persist(&ours).unwrap();
+        replace(&ours, &fs::read(&workspace).unwrap());
     }
+}
+
+/// Writes a file in one step: tests run as parallel processes.
+fn replace(path: &Path, content: &[u8]) {
+    let copy = tempfile::NamedTempFile::new_in(path.parent().unwrap()).unwrap();
+    fs::write(copy.path(), content).unwrap();
+    copy.persist(path).unwrap();
 }

@@ -26,9 +26,9 @@ pub enum HostError {
         /// The path.
         path: PathBuf,
     },
-    /// A file that nobody named can be changed by every user.
+    /// A file that nobody named can be changed by somebody other than root and this user.
     #[error(
-        "plugin `{}` is left out: every user can write to `{}`\nhint: take that permission away (chmod o-w), or name the file with `--plugin`",
+        "plugin `{}` is left out: {who} can write to `{}`\nhint: make both the file and its directory writable by you alone (chown, chmod go-w), or name the file with `--plugin`",
         path.display(), place.display()
     )]
     Writable {
@@ -36,6 +36,8 @@ pub enum HostError {
         path: PathBuf,
         /// The file or its directory.
         place: PathBuf,
+        /// Who can write to it.
+        who: &'static str,
     },
     /// The file is no shared library.
     #[error("`{}` is not a plugin: {reason}\nhint: give the shared library (.so) that cargo built", path.display())]

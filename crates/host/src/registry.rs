@@ -110,7 +110,8 @@ impl Host {
     }
 
     /// Loads what is in `directories` (usually [`search_path`](crate::search_path)), after the files that the user
-    /// named: these plugins replace nothing.
+    /// named: these plugins replace nothing. A file is left out when it or its directory can be written to by its
+    /// group or by all users, or belongs to neither root nor the user this process acts as.
     ///
     /// Returns why files were left out; nothing of such a file is registered.
     pub fn discover(&mut self, directories: &[PathBuf]) -> Vec<HostError> {
@@ -301,7 +302,7 @@ fn check_description(manifest: &Manifest, infos: &[EngineInfo]) -> Result<(), St
     }
     if let Some((kind, name)) = described.iter().find(|(_, name)| !is_engine_name(name)) {
         return Err(format!(
-            "{kind} {name:?} is no engine name (lower-case letters, digits and `-`)"
+            "{kind} {name:?} is no engine name (lower-case letters, digits, `-` and `+`)"
         ));
     }
     let distinct: BTreeSet<_> = described.iter().collect();

@@ -9,6 +9,8 @@ use crate::HostError;
 
 /// The search path: the entries of `AZR_PLUGIN_PATH` (separated by `:`), then `azr/plugins` in the user's data
 /// directory (`$XDG_DATA_HOME`, else `$HOME/.local/share`). An entry is a directory or a file.
+///
+/// [`Host::discover`](crate::Host::discover) leaves out files that somebody other than root and this user can change.
 pub fn search_path() -> Vec<PathBuf> {
     search_path_of(|name| env::var_os(name).filter(|value| !value.is_empty()))
 }
@@ -28,18 +30,41 @@ pub(crate) fn plugin_files(entry: &Path) -> Vec<PathBuf> {
     files
 }
 
-/// Refuses a file that other users could have put there: nobody named it.
+/// Refuses a file that another user could have put there, for nobody named it: the file and its directory must belong
+/// to root or to the user this process acts as, and neither its group nor all users may write to them. Of a symbolic
+/// link that holds for the directories of both the link and the file.
 pub(crate) fn check_owner(path: &Path) -> Result<(), HostError> {
-    const WRITABLE_BY_OTHERS: u32 = 0o002;
-    for place in [Some(path), path.parent()].into_iter().flatten() {
-        let mode = std::fs::metadata(place)
-            .map_err(|error| HostError::Read { path: place.into(), reason: error.to_string() })?
-            .mode();
-        if mode & WRITABLE_BY_OTHERS != 0 {
-            return Err(HostError::Writable { path: path.into(), place: place.into() });
+    let failed = |place: &Path| {
+        let path = place.to_owned();
+        move |error: std::io::Error| HostError::Read { path, reason: error.to_string() }
+    };
+    let user = rustix::process::geteuid().as_raw();
+    let file = path.canonicalize().map_err(failed(path))?;
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let places = [Some(path), directory.or(Some(Path::new("."))), file.parent()];
+    for place in places.into_iter().flatten() {
+        let metadata = std::fs::metadata(place).map_err(failed(place))?;
+        if let Some(who) = other_writers(metadata.uid(), metadata.mode(), user) {
+            return Err(HostError::Writable { path: path.into(), place: place.into(), who });
         }
     }
     Ok(())
+}
+
+/// Who besides root and `user` can change what belongs to `owner` and has the permissions `mode`.
+fn other_writers(owner: u32, mode: u32, user: u32) -> Option<&'static str> {
+    const ROOT: u32 = 0;
+    const BY_ALL: u32 = 0o002;
+    const BY_GROUP: u32 = 0o020;
+    if mode & BY_ALL != 0 {
+        Some("every user")
+    } else if mode & BY_GROUP != 0 {
+        Some("its group")
+    } else if owner != ROOT && owner != user {
+        Some("its owner, another user,")
+    } else {
+        None
+    }
 }
 
 fn search_path_of(var: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
@@ -74,6 +99,23 @@ mod tests {
         assert_eq!(found, [Path::new("/b"), Path::new("/a/x.so"), &installed]);
         let home = search_path_of(|name| (name == "HOME").then(|| data.path().into()));
         assert!(home.is_empty(), "a data directory without plugins is no entry: {home:?}");
+    }
+
+    #[test]
+    fn only_root_and_the_user_may_be_able_to_write() {
+        const USER: u32 = 1000;
+        for (owner, mode, who) in [
+            (USER, 0o100_755, None),
+            (0, 0o040_755, None),
+            (0, 0o041_777, Some("every user")),
+            (USER, 0o100_702, Some("every user")),
+            (USER, 0o040_775, Some("its group")),
+            (0, 0o100_020, Some("its group")),
+            (1001, 0o100_555, Some("its owner, another user,")),
+        ] {
+            assert_eq!(other_writers(owner, mode, USER), who, "{owner} {mode:o}");
+        }
+        assert!(other_writers(USER, 0o755, 0).is_some(), "root trusts no other user");
     }
 
     #[test]

@@ -142,6 +142,10 @@ fn what_is_found_replaces_nothing_and_must_be_private() {
     fs::copy(echo_file(), directory.path().join("a.so")).unwrap();
     fs::copy(twin_file(), directory.path().join("b.so")).unwrap();
     fs::write(directory.path().join("c.so"), "text").unwrap();
+    for name in ["a.so", "b.so", "c.so"] {
+        let private = fs::Permissions::from_mode(0o644);
+        fs::set_permissions(directory.path().join(name), private).unwrap();
+    }
     let mut host = builtin_host();
     let refused = host.discover(&[directory.path().into()]);
     let texts: Vec<String> = refused.iter().map(|error| text(error, directory.path())).collect();
@@ -153,10 +157,20 @@ fn what_is_found_replaces_nothing_and_must_be_private() {
     ");
     assert_eq!(host.list().len(), 6, "the sound file is there");
 
-    fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777)).unwrap();
-    let refused = Host::new().discover(&[directory.path().join("b.so")]);
-    assert_snapshot!(text(&refused[0], directory.path()), @r"
+    let chmod = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode));
+    let file = directory.path().join("b.so");
+    let refusal = || text(&Host::new().discover(std::slice::from_ref(&file))[0], directory.path());
+    chmod(directory.path(), 0o777).unwrap();
+    assert_snapshot!(refusal(), @r"
     plugin `<dir>/b.so` is left out: every user can write to `<dir>`
-    hint: take that permission away (chmod o-w), or name the file with `--plugin`
+    hint: make both the file and its directory writable by you alone (chown, chmod go-w), or name the file with `--plugin`
     ");
+    chmod(directory.path(), 0o755).unwrap();
+    chmod(&file, 0o664).unwrap();
+    assert_snapshot!(refusal(), @r"
+    plugin `<dir>/b.so` is left out: its group can write to `<dir>/b.so`
+    hint: make both the file and its directory writable by you alone (chown, chmod go-w), or name the file with `--plugin`
+    ");
+    chmod(&file, 0o644).unwrap();
+    assert!(Host::new().discover(&[file]).is_empty());
 }

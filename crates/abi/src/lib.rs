@@ -4,7 +4,8 @@
 //! Rules of growth within version 1:
 //! - [`PluginModule`] and the object traits grow at their end only, after `#[sabi(last_prefix_field)]`;
 //!   a new method needs a default body.
-//! - Structs are frozen; additions travel in `ext_json` (empty, or a JSON object).
+//! - Structs are frozen. Where one has an `ext_json` (empty, or a JSON object), additions travel there; for one without
+//!   it, only a new type with a new method can say more.
 //! - Codes grow by new constants of [`codes`]; a reader treats an unknown code as an error of the other side.
 
 #![allow(

@@ -13,7 +13,7 @@ pub fn write_file(path: &Path, bytes: &[u8]) -> Result<(), WeightsError> {
 
 /// Lets `fill` write a file that appears under `path` only once it is complete and on disk.
 /// On an error the temporary file is removed and the old file stays as it was.
-pub fn write_file_with(
+pub(crate) fn write_file_with(
     path: &Path,
     fill: impl FnOnce(&mut BufWriter<&File>) -> Result<(), WeightsError>,
 ) -> Result<(), WeightsError> {

@@ -24,7 +24,7 @@ pub mod models;
 mod safetensors_file;
 mod safetensors_writer;
 
-pub use atomic::{write_file, write_file_with};
+pub use atomic::write_file;
 pub use config::{Family, ModelConfig, TensorSpec};
 pub use error::WeightsError;
 pub use gguf::{Gguf, MetadataValue, TensorInfo, TensorType};

@@ -23,6 +23,8 @@ use crate::update::DEFAULT_MICRO_BATCH_ROWS;
 
 /// Optimizer state beside the weights: float32 tensors `<name>.m` and `<name>.v`.
 const OPTIMIZER_FILE: &str = "optimizer.safetensors";
+/// The same while it is written.
+const NEW_OPTIMIZER_FILE: &str = "optimizer.safetensors.new";
 /// Its header's entry with the number of optimizer steps taken.
 const N_STEPS_KEY: &str = "n_steps";
 
@@ -77,11 +79,6 @@ impl<D: Device> DevicePolicy<D> {
         let vocabulary = Vocabulary { bytes: spec.vocabulary.clone(), eos: spec.eos.clone() };
         Ok(Self { model, vocabulary, limits, free_memory })
     }
-
-    /// The model.
-    pub fn model(&self) -> &Model<D> {
-        &self.model
-    }
 }
 
 impl<D: Device> Policy for DevicePolicy<D> {
@@ -121,21 +118,27 @@ impl<D: Device> Policy for DevicePolicy<D> {
     }
 
     fn save(&self, directory: &Path, with_optimizer: bool) -> azr_plugin::Result<()> {
-        let optimizer_path = directory.join(OPTIMIZER_FILE);
-        // State of older weights must never stand beside newer ones.
-        match fs::remove_file(&optimizer_path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => {
-                return Err(PluginError::new(
-                    ErrorCode::Io,
-                    format!("cannot replace `{}`: {error}", optimizer_path.display()),
-                ));
-            }
-            _ => {}
-        }
+        let failed = |error: std::io::Error| {
+            let message = format!("cannot write to `{}`: {error}", directory.display());
+            PluginError::new(ErrorCode::Io, message)
+        };
         let model = &self.model;
+        let (optimizer, new_optimizer) =
+            (directory.join(OPTIMIZER_FILE), directory.join(NEW_OPTIMIZER_FILE));
+        // What was saved before stays whole until everything new is on disk, apart from the short time between the
+        // replacement of the weights and that of their optimizer state.
+        fs::create_dir_all(directory).map_err(failed)?;
+        if with_optimizer {
+            save_optimizer(model, &new_optimizer)?;
+        }
         let mut weights = model.parameters().iter().map(|spec| named(spec, model.read(&spec.name)));
-        write_hf_directory(directory, model.config(), &mut weights).map_err(weights_error)?;
-        if with_optimizer { save_optimizer(model, &optimizer_path) } else { Ok(()) }
+        if let Err(error) = write_hf_directory(directory, model.config(), &mut weights) {
+            remove(&new_optimizer).map_err(failed)?;
+            return Err(weights_error(error));
+        }
+        // State of older weights must not stand beside newer ones.
+        if with_optimizer { fs::rename(&new_optimizer, &optimizer) } else { remove(&optimizer) }
+            .map_err(failed)
     }
 
     fn load(&mut self, directory: &Path) -> azr_plugin::Result<()> {
@@ -153,6 +156,14 @@ type NamedTensor = (String, Vec<usize>, Vec<f32>);
 
 fn named(spec: &TensorSpec, values: Result<Vec<f32>>) -> Result<NamedTensor> {
     Ok((spec.name.clone(), spec.shape.clone(), values?))
+}
+
+/// Removes a file that may not be there.
+fn remove(path: &Path) -> std::io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        other => other,
+    }
 }
 
 fn open_file(path: &Path) -> azr_plugin::Result<ModelFile> {

@@ -85,6 +85,32 @@ fn a_saved_policy_goes_on_to_the_bit() {
 }
 
 #[test]
+fn a_failed_save_keeps_the_optimizer_state_that_was_there() {
+    let directory = tempfile::tempdir().unwrap();
+    let spec = write_model(&directory.path().join("model"), &tiny_config(Family::Llama, true));
+    let mut policy = backend(Options::default()).open(&spec).unwrap();
+    policy.update(&update_request(), &Quiet).unwrap();
+    let checkpoint = directory.path().join("checkpoint");
+    policy.save(&checkpoint, true).unwrap();
+    let state = || std::fs::read(checkpoint.join("optimizer.safetensors")).unwrap();
+    let before = state();
+
+    // A directory in the place of the weights cannot be replaced by a file.
+    let weights = checkpoint.join("model.safetensors");
+    std::fs::remove_file(&weights).unwrap();
+    std::fs::create_dir(&weights).unwrap();
+    policy.update(&update_request(), &Quiet).unwrap();
+    for with_optimizer in [true, false] {
+        assert!(policy.save(&checkpoint, with_optimizer).is_err());
+        assert!(state() == before);
+        assert_eq!(std::fs::read_dir(&checkpoint).unwrap().count(), 3, "nothing half is left");
+    }
+    std::fs::remove_dir(&weights).unwrap();
+    policy.save(&checkpoint, true).unwrap();
+    assert!(state() != before);
+}
+
+#[test]
 fn completions_are_text_of_the_vocabulary() {
     let directory = tempfile::tempdir().unwrap();
     let spec = write_model(directory.path(), &tiny_config(Family::Llama, true));

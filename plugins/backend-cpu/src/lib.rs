@@ -14,7 +14,7 @@ use azr_transformer::{DevicePolicy, GenerateLimits, PolicyLimits};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-pub use memory::free_bytes;
+use crate::memory::free_bytes;
 
 azr_plugin::export! {
     entry: azr_backend_cpu,

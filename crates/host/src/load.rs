@@ -28,10 +28,14 @@ pub(crate) struct Loaded {
     pub(crate) manifest: Manifest,
 }
 
-/// Checks the file at `path` and loads it.
-pub(crate) fn load(path: &Path) -> Result<Loaded, HostError> {
+/// Checks the file at `path`, asks `admit` about its manifest, and loads it.
+pub(crate) fn load(
+    path: &Path,
+    admit: impl FnOnce(&Manifest) -> Result<(), HostError>,
+) -> Result<Loaded, HostError> {
     let bytes = read(path)?;
     let (manifest, manifest_text) = inspect(path, &bytes)?;
+    admit(&manifest)?;
     let failed = |reason: String| HostError::Load { path: path.into(), reason };
     let image = sealed_image(&bytes)
         .map_err(|error| failed(format!("cannot copy it into memory: {error}")))?;

@@ -254,9 +254,41 @@ impl Host {
         if self.files.contains(&canonical) {
             return Ok(());
         }
-        self.register(load(path)?, &Origin::File(path.into()), wish)?;
+        let origin = Origin::File(path.into());
+        let plugin = load(path, |manifest| self.check_conflicts(manifest, &origin, wish))?;
+        self.register(plugin, &origin, wish)?;
         self.files.insert(canonical);
         Ok(())
+    }
+
+    /// Fails if the manifest promises an engine that is there already: no code of such a file is to run.
+    fn check_conflicts(
+        &self,
+        manifest: &Manifest,
+        origin: &Origin,
+        wish: Wish,
+    ) -> Result<(), HostError> {
+        for engine in &manifest.engines {
+            let kind = EngineKind::ALL.into_iter().find(|kind| kind.as_str() == engine.kind);
+            if let Some(kind) = kind {
+                self.replaces_builtin(&(kind, engine.name.clone()), origin, wish)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether an engine takes the place of a built-in one; fails where it may not take the place of another.
+    fn replaces_builtin(
+        &self,
+        key: &(EngineKind, String),
+        origin: &Origin,
+        wish: Wish,
+    ) -> Result<bool, HostError> {
+        match self.engines.get(key) {
+            None => Ok(false),
+            Some(entry) if entry.origin == Origin::BuiltIn && wish == Wish::Named => Ok(true),
+            Some(entry) => Err(duplicate(key, &entry.origin, origin)),
+        }
     }
 
     /// Adds all engines of a plugin, or none.
@@ -270,11 +302,7 @@ impl Host {
         let mut added = BTreeMap::new();
         for info in infos {
             let key = (info.kind, info.name.clone());
-            let replaces_builtin = match self.engines.get(&key) {
-                None => false,
-                Some(entry) if entry.origin == Origin::BuiltIn && wish == Wish::Named => true,
-                Some(entry) => return Err(duplicate(&info, &entry.origin, origin)),
-            };
+            let replaces_builtin = self.replaces_builtin(&key, origin, wish)?;
             let entry = Entry {
                 info,
                 module: plugin.module.clone(),
@@ -312,7 +340,7 @@ fn check_description(manifest: &Manifest, infos: &[EngineInfo]) -> Result<(), St
     Ok(())
 }
 
-fn duplicate(info: &EngineInfo, first: &Origin, second: &Origin) -> HostError {
+fn duplicate((kind, name): &(EngineKind, String), first: &Origin, second: &Origin) -> HostError {
     let hint = match first {
         Origin::BuiltIn => {
             "name the file with `--plugin` to put it in the place of the built-in one"
@@ -320,8 +348,8 @@ fn duplicate(info: &EngineInfo, first: &Origin, second: &Origin) -> HostError {
         Origin::File(_) => "leave one of them out, or give its engine another name",
     };
     HostError::Duplicate {
-        kind: info.kind,
-        name: info.name.clone(),
+        kind: *kind,
+        name: name.clone(),
         first: first.clone(),
         second: second.clone(),
         hint,

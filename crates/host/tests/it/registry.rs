@@ -11,7 +11,7 @@ use azr_plugin::{EngineKind, ModelSpec};
 use insta::assert_snapshot;
 use serde_json::json;
 
-use crate::fixture::{builtin_host, echo_file, loaded_host, scratch, text, twin_file};
+use crate::fixture::{builtin_host, echo_file, loaded_host, patched, scratch, text, twin_file};
 
 fn names(host: &Host) -> Vec<String> {
     host.list()
@@ -100,6 +100,16 @@ fn two_files_with_the_same_engine_are_an_error_that_names_both() {
     hint: leave one of them out, or give its engine another name
     ");
     assert_eq!(host.list().len(), 5, "nothing of the second file was registered");
+}
+
+/// The damaged header is only seen in a file that has been mapped, when its constructors have run.
+#[test]
+fn a_file_with_a_taken_engine_is_refused_before_its_code_runs() {
+    let directory = scratch();
+    let path =
+        patched(directory.path(), "abi stable library for Rust", "abi stable library for Ruby");
+    assert!(matches!(Host::new().load_file(&path).unwrap_err(), HostError::Header { .. }));
+    assert!(matches!(loaded_host().load_file(&path).unwrap_err(), HostError::Duplicate { .. }));
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! SmolLM2-135M against numbers of independent implementations: float64 logits (NumPy) and float32 training
-//! (PyTorch), both from the same quantised file. Skipped where the model is not there.
+//! (PyTorch), both from the same quantised file. Skipped where the model is not there,
+//! unless AZR_REQUIRE_MODELS is set.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use azr_plugin::{
     TrainSequence, UpdateRequest,
 };
 use azr_transformer::{Device, GenerateLimits, Model, Vocabulary};
+use azr_weights::models::models_dir;
 use azr_weights::{ModelFile, WeightsError};
 use serde::Deserialize;
 
@@ -39,15 +41,15 @@ fn expected() -> Expected {
 
 /// The model file, where pulled models are.
 fn model_path() -> Option<PathBuf> {
-    let folder =
-        |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let models = folder("AZR_MODELS")
-        .or_else(|| Some(folder("XDG_CACHE_HOME")?.join("azr/models")))
-        .or_else(|| Some(folder("HOME")?.join(".cache/azr/models")))?;
-    let path = models.join("smollm2-135m/model.gguf");
+    let path = models_dir().unwrap().join("smollm2-135m/model.gguf");
     if path.exists() {
         return Some(path);
     }
+    assert!(
+        std::env::var_os("AZR_REQUIRE_MODELS").is_none(),
+        "AZR_REQUIRE_MODELS is set, but there is no {}",
+        path.display()
+    );
     println!("skipped: no {}", path.display());
     None
 }

@@ -4,10 +4,15 @@ use std::path::PathBuf;
 
 use azr_weights::{Family, ModelFile, inspect, models};
 
+/// The model that must be there where the environment sets `AZR_REQUIRE_MODELS`.
+const REQUIRED: &str = "smollm2-135m";
+
 /// The path of a pulled model, or nothing (with a line that says so).
 fn pulled(name: &str) -> Option<PathBuf> {
-    let path = models::models_dir().ok()?.join(name).join("model.gguf");
+    let path = models::models_dir().unwrap().join(name).join("model.gguf");
     if !path.exists() {
+        let is_required = name == REQUIRED && std::env::var_os("AZR_REQUIRE_MODELS").is_some();
+        assert!(!is_required, "AZR_REQUIRE_MODELS is set, but there is no {}", path.display());
         println!("skipped: the model {name} is not on this machine");
         return None;
     }

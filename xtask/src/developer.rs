@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
-use crate::{azr, cargo, cargo_with, say};
+use crate::{built_azr, cargo, cargo_with, say};
 
 /// Set where a test that would be skipped for want of the model that CI pulls must fail.
 const REQUIRE_MODELS: (&str, &str) = ("AZR_REQUIRE_MODELS", "1");
@@ -17,20 +17,26 @@ pub(crate) fn test(arguments: &[String]) -> Result<()> {
 
 fn test_with(arguments: &[String], variable: Option<(&str, &str)>) -> Result<()> {
     let extra: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    cargo_with(&[runner(), &["--release", "--workspace"], &extra].concat(), variable)?;
+    cargo(&["test", "--release", "--workspace", "--doc"])
+}
+
+/// nextest where it is installed, else cargo's own runner.
+fn runner() -> &'static [&'static str] {
     let has_nextest = Command::new("cargo")
         .args(["nextest", "--version"])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status()
         .is_ok_and(|status| status.success());
-    let runner: &[&str] =
-        if has_nextest { &["nextest", "run"] } else { &["test", "--lib", "--bins", "--tests"] };
-    cargo_with(&[runner, &["--release", "--workspace"], &extra].concat(), variable)?;
-    cargo(&["test", "--release", "--workspace", "--doc"])
+    if has_nextest { &["nextest", "run"] } else { &["test", "--lib", "--bins", "--tests"] }
 }
 
 /// What has to pass before a change lands.
 pub(crate) fn ci() -> Result<()> {
+    // The tests' build comes first and brings `azr` along: building it alone would choose other features for some
+    // dependencies, and compile them twice.
+    timed("build", || cargo(&[runner(), &["--release", "--workspace", "--no-run"]].concat()))?;
     timed("pull the model that the tests use", pull_model)?;
     timed("tests", || test_with(&[], Some(REQUIRE_MODELS)))?;
     timed("format", || cargo(&["fmt", "--all", "--check"]))?;
@@ -40,7 +46,8 @@ pub(crate) fn ci() -> Result<()> {
 }
 
 fn pull_model() -> Result<()> {
-    if !azr("model", &["pull".to_owned(), "smollm2-135m".to_owned()])?.status()?.success() {
+    let arguments = ["pull".to_owned(), "smollm2-135m".to_owned()];
+    if !built_azr("model", &arguments).status()?.success() {
         bail!("the model could not be pulled");
     }
     Ok(())

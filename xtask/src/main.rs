@@ -52,18 +52,18 @@ fn main() -> ExitCode {
     }
 }
 
-/// Builds `azr` and becomes it, so that Ctrl-C and the exit code are `azr`'s own.
+/// Builds `azr` in release mode and becomes it, so that Ctrl-C and the exit code are `azr`'s own.
 fn become_azr(command: &str, arguments: &[String]) -> Result<u8> {
-    let error = azr(command, arguments)?.exec();
+    cargo(&["build", "--release", "--package", "azr"])?;
+    let error = built_azr(command, arguments).exec();
     Err(error).context("cannot start `azr`")
 }
 
-/// Builds `azr` in release mode; the command that runs it.
-fn azr(command: &str, arguments: &[String]) -> Result<Command> {
-    cargo(&["build", "--release", "--package", "azr"])?;
+/// The command that runs the `azr` that was built last.
+fn built_azr(command: &str, arguments: &[String]) -> Command {
     let mut azr = Command::new(target_directory().join("release/azr"));
     azr.arg(command).args(arguments);
-    Ok(azr)
+    azr
 }
 
 /// Runs cargo with `arguments` and fails when it does.

@@ -1,7 +1,6 @@
 //! Tests that cross crates: whole runs of the `azr` binary on a tiny model, plugins loaded from files, bad input.
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     clippy::print_stdout,
     reason = "a test ends at its first surprise, and says when it was skipped"
 )]

@@ -85,6 +85,9 @@ pub(crate) unsafe fn multiply<S: Simd>(s: S, rows: usize, tile: &Tile) {
 
 macro_rules! dispatch {
     ($name:ident: $($n:literal)*) => {
+        /// # Safety
+        ///
+        /// That of [`multiply`].
         #[inline(always)]
         unsafe fn $name<S: Simd>(s: S, rows: usize, tile: Tile) {
             match rows {
@@ -102,6 +105,10 @@ dispatch!(dispatch: 1 2 3 4 5 6 7 8 9 10 11 12 13 14);
 dispatch!(dispatch_strided: 1 2 3 4 5 6 7 8);
 
 /// Goes through the panels, as many at once as fit into the registers.
+///
+/// # Safety
+///
+/// That of [`multiply`].
 #[inline(always)]
 unsafe fn panels<S: Simd, const ROWS: usize>(s: S, tile: Tile) {
     let mut panel = 0;
@@ -140,6 +147,11 @@ fn from_panel(tile: Tile, panel: usize) -> Tile {
     }
 }
 
+/// The first `n` values at `from`, zeros behind them.
+///
+/// # Safety
+///
+/// `n` values at `from` must be valid to read.
 #[inline(always)]
 unsafe fn load<S: Simd>(s: S, from: *const f32, n: usize) -> S::V {
     if n == LANES {
@@ -151,6 +163,11 @@ unsafe fn load<S: Simd>(s: S, from: *const f32, n: usize) -> S::V {
     }
 }
 
+/// Writes the first `n` lanes of `value`.
+///
+/// # Safety
+///
+/// `n` values at `to` must be valid to write, and no other thread may use them meanwhile.
 #[inline(always)]
 unsafe fn store<S: Simd>(s: S, value: S::V, to: *mut f32, n: usize) {
     if n == LANES {
@@ -163,6 +180,10 @@ unsafe fn store<S: Simd>(s: S, value: S::V, to: *mut f32, n: usize) {
 }
 
 /// A tile whose accumulators stay in registers.
+///
+/// # Safety
+///
+/// That of [`multiply`].
 #[inline(always)]
 unsafe fn registers<S: Simd, const ROWS: usize, const PANELS: usize>(s: S, tile: Tile) {
     let Tile { a_row, a_step, b_panel, b_step, c, c_row, c_panel, .. } = tile;

@@ -53,7 +53,9 @@ impl Simd for Avx2 {
         rows * panels <= 6
     }
 
+    // SAFETY: the contract is the trait's; this adds nothing to it.
     unsafe fn multiply(self, rows: usize, tile: &Tile) {
+        // SAFETY: the trait's contract; the value `simd` exists only where the machine has these instructions.
         #[target_feature(enable = "avx2,fma")]
         unsafe fn inner(simd: Avx2, rows: usize, tile: &Tile) {
             // SAFETY: passed on from the caller.

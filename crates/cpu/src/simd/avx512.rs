@@ -60,7 +60,9 @@ impl Simd for Avx512 {
         rows * panels + panels < 32 && rows <= Self::TILE_ROWS
     }
 
+    // SAFETY: the contract is the trait's; this adds nothing to it.
     unsafe fn multiply(self, rows: usize, tile: &Tile) {
+        // SAFETY: the trait's contract; the value `simd` exists only where the machine has these instructions.
         #[target_feature(enable = "avx512f,avx2,fma")]
         unsafe fn inner(simd: Avx512, rows: usize, tile: &Tile) {
             // SAFETY: passed on from the caller.

@@ -36,6 +36,7 @@ impl Simd for Portable {
         panels == 1
     }
 
+    // SAFETY: the contract is the trait's; this adds nothing to it.
     unsafe fn multiply(self, rows: usize, tile: &Tile) {
         // SAFETY: passed on from the caller.
         unsafe { multiply(self, rows, tile) }

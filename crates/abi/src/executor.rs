@@ -1,6 +1,6 @@
 //! Mirrors of the executor's types.
 
-use abi_stable::std_types::{RBox, ROption, RString, RVec};
+use abi_stable::std_types::{RBox, ROption, RStr, RString, RVec};
 use abi_stable::{StableAbi, sabi_trait};
 
 use crate::{AbiResult, Code, ContextRef};
@@ -64,6 +64,16 @@ pub trait ExecutorApi: Send + Sync {
     #[sabi(last_prefix_field)]
     fn protections(&self) -> AbiResult<RVec<Protection>>;
 }
+
+/// Mirror of `ExecutorSource`: makes the executors that another one is made of.
+#[sabi_trait]
+pub trait ExecutorSourceApi: Send + Sync {
+    #[sabi(last_prefix_field)]
+    fn executor(&self, name: RStr<'_>, options_json: RStr<'_>) -> AbiResult<ExecutorObject>;
+}
+
+/// An owned source of executors of the other side.
+pub type ExecutorSourceObject = ExecutorSourceApi_TO<'static, RBox<()>>;
 
 /// An owned executor of the other side.
 pub type ExecutorObject = ExecutorApi_TO<'static, RBox<()>>;

@@ -48,7 +48,8 @@ pub use domain::{
     ProposeRequest, ReferenceRule, Task, TaskKind, Validation,
 };
 pub use executor::{
-    ExecutorApi, ExecutorApi_TO, ExecutorObject, Job, JobReport, Limits, Outcome, Protection,
+    ExecutorApi, ExecutorApi_TO, ExecutorObject, ExecutorSourceApi, ExecutorSourceApi_TO,
+    ExecutorSourceObject, Job, JobReport, Limits, Outcome, Protection,
 };
 pub use optimizer::{
     GroupStats, OptimizerApi, OptimizerApi_TO, OptimizerObject, RolloutSummary, StepPlan,
@@ -91,6 +92,7 @@ pub struct EngineInfo {
 #[derive(StableAbi)]
 pub struct Services {
     pub executor: ROption<ExecutorObject>,
+    pub executors: ROption<ExecutorSourceObject>,
     pub ext_json: RString,
 }
 

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use azr_plugin::bridge::{Module, PluginModuleRef};
 use azr_plugin::manifest::{Manifest, is_engine_name};
 use azr_plugin::{
-    Backend, Domain, EngineInfo, EngineKind, Executor, PluginError, RlOptimizer, Services,
-    Tokenizer,
+    Backend, Domain, EngineInfo, EngineKind, ErrorCode, Executor, ExecutorSource, PluginError,
+    RlOptimizer, Services, Tokenizer,
 };
 use serde_json::Value;
 
@@ -60,7 +60,7 @@ pub struct Host {
     files: BTreeSet<PathBuf>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Entry {
     info: EngineInfo,
     module: Module,
@@ -172,7 +172,7 @@ impl Host {
         })
     }
 
-    /// Makes an executor.
+    /// Makes an executor. It may be made of others of this host: those that are there now.
     ///
     /// # Errors
     /// When there is no such engine, `options` do not match its schema, or its constructor fails.
@@ -181,8 +181,9 @@ impl Host {
         name: &str,
         options: Value,
     ) -> Result<Arc<dyn Executor>, HostError> {
+        let services = Services { executors: Some(self.executors()), ..Services::default() };
         self.create(EngineKind::Executor, name, &options, |module| {
-            module.create_executor(name, &options)
+            module.create_executor(name, &options, &services)
         })
     }
 
@@ -196,7 +197,7 @@ impl Host {
         options: Value,
         executor: Arc<dyn Executor>,
     ) -> Result<Arc<dyn Domain>, HostError> {
-        let services = Services { executor: Some(executor) };
+        let services = Services { executor: Some(executor), ..Services::default() };
         self.create(EngineKind::Domain, name, &options, |module| {
             module.create_domain(name, &options, &services)
         })
@@ -214,6 +215,14 @@ impl Host {
         self.create(EngineKind::Optimizer, name, &options, |module| {
             module.create_optimizer(name, &options)
         })
+    }
+
+    /// The executors, as a source that can be lent.
+    fn executors(&self) -> Arc<dyn ExecutorSource> {
+        let is_executor = |key: &(EngineKind, String)| key.0 == EngineKind::Executor;
+        let engines = self.engines.iter().filter(|(key, _)| is_executor(key));
+        let engines = engines.map(|(key, entry)| (key.clone(), entry.clone())).collect();
+        Arc::new(Self { engines, files: BTreeSet::new() })
     }
 
     fn create<T: ?Sized>(
@@ -313,6 +322,15 @@ impl Host {
         }
         self.engines.append(&mut added);
         Ok(())
+    }
+}
+
+impl ExecutorSource for Host {
+    fn executor(&self, name: &str, options: &Value) -> Result<Arc<dyn Executor>, PluginError> {
+        self.create_executor(name, options.clone()).map_err(|error| match error {
+            HostError::Create { source, .. } => source,
+            error => PluginError::new(ErrorCode::InvalidConfig, error.to_string()),
+        })
     }
 }
 

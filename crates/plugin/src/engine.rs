@@ -63,16 +63,30 @@ pub struct EngineInfo {
     pub options_schema: serde_json::Value,
 }
 
+/// Makes executors of the host by name, for an executor that is made of others.
+pub trait ExecutorSource: Send + Sync {
+    /// Makes the executor `name`; `options` is its options object.
+    ///
+    /// # Errors
+    /// When the host has no such executor, the options do not match its schema, or its constructor fails.
+    fn executor(&self, name: &str, options: &serde_json::Value) -> Result<Arc<dyn Executor>>;
+}
+
 /// What the host lends to an engine for its lifetime.
 #[derive(Clone, Default)]
 pub struct Services {
     /// The executor chosen for this run; domains run programs through it. Absent for other kinds.
     pub executor: Option<Arc<dyn Executor>>,
+    /// The host's executors, for an executor that is made of others. Absent for other kinds.
+    pub executors: Option<Arc<dyn ExecutorSource>>,
 }
 
 impl fmt::Debug for Services {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Services").field("executor", &self.executor.is_some()).finish()
+        f.debug_struct("Services")
+            .field("executor", &self.executor.is_some())
+            .field("executors", &self.executors.is_some())
+            .finish()
     }
 }
 

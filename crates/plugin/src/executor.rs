@@ -35,6 +35,9 @@ pub enum Purpose {
 }
 
 /// One program and the calls of its function `f`.
+///
+/// The calls are independent of each other: each starts from a fresh state of the program, and nothing that a
+/// call does changes what another one returns. So calls of one program may share a job whoever asked for them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Job {
     /// Python source text that defines a top-level function `f`.
@@ -45,7 +48,8 @@ pub struct Job {
     pub purpose: Purpose,
     /// Limits on each call.
     pub limits: Limits,
-    /// Name of the executor that established this task's gold values, if any: only it may answer.
+    /// Name of the executor that established this task's gold values, if any: only it may answer, or one that
+    /// agreed with it on them.
     pub pinned: Option<String>,
 }
 

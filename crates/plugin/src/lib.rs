@@ -27,7 +27,7 @@ pub use domain::{
     Answer, Domain, Grade, Message, Prompt, PromptBody, Proposal, ProposeRequest, ReferenceRule,
     Task, TaskKind, Validation,
 };
-pub use engine::{Engine, EngineInfo, EngineKind, Services};
+pub use engine::{Engine, EngineInfo, EngineKind, ExecutorSource, Services};
 pub use error::{ErrorCode, PluginError, Result};
 pub use executor::{Executor, Job, JobReport, LimitKind, Limits, Outcome, Protection, Purpose};
 pub use optimizer::{GroupStats, RlOptimizer, Role, RolloutSummary, StepPlan};

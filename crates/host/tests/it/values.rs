@@ -50,7 +50,7 @@ fn direct() -> Engines {
     let options = || EchoOptions { fault: Fault::None, marker: MARKER };
     let none = Services::default;
     let executor: Arc<dyn Executor> = Arc::new(EchoExecutor::create(options(), none()).unwrap());
-    let services = Services { executor: Some(Arc::clone(&executor)) };
+    let services = Services { executor: Some(Arc::clone(&executor)), ..Services::default() };
     Engines {
         tokenizer: Arc::new(EchoTokenizer::create(options(), none()).unwrap()),
         backend: Arc::new(EchoBackend::create(options(), none()).unwrap()),
@@ -89,6 +89,29 @@ fn every_value_arrives_unchanged() {
     }
     assert_eq!(transcript(&of(&builtin_host())), expected);
     assert_eq!(transcript(&of(&loaded_host())), expected);
+}
+
+/// An executor may be made of another one of the host; both directions of the boundary are crossed twice.
+#[test]
+fn an_executor_is_made_of_another() {
+    for host in [builtin_host(), loaded_host()] {
+        let relay = |through: &str, options| {
+            host.create_executor("relay", json!({"through": through, "options": options}))
+        };
+        let mut expected = String::new();
+        executor(&mut expected, &*of(&host).executor);
+        let mut relayed = String::new();
+        executor(&mut relayed, &*relay("echo", json!({"marker": MARKER})).unwrap());
+        assert_eq!(relayed, expected);
+        for (through, options, message) in [
+            ("ehco", json!({}), "there is no executor `ehco`"),
+            ("echo", json!({"marker": "x"}), "marker"),
+            ("echo", json!({"fault": "error-in-create"}), "executor `relay`"),
+        ] {
+            let error = relay(through, options).map(|_| ()).unwrap_err().to_string();
+            assert!(error.contains(message), "{error}");
+        }
+    }
 }
 
 /// Everything the engines answer; floats are written so that they read back to the same bits.

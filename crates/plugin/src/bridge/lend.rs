@@ -1,21 +1,22 @@
-//! Plain engines as stable-ABI objects: what a plugin hands to a host, and an executor that a host lends.
+//! Plain engines as stable-ABI objects: what a plugin hands to a host, and the executors that a host lends.
 
 use std::sync::Arc;
 
 use azr_abi::abi_stable::sabi_trait::TD_Opaque;
-use azr_abi::abi_stable::std_types::{RString, RVec};
+use azr_abi::abi_stable::std_types::{RStr, RString, RVec};
 use azr_abi::{
     self as abi, AbiResult, BackendApi, BackendApi_TO, BackendObject, Code, ContextRef, DomainApi,
-    DomainApi_TO, DomainObject, ExecutorApi, ExecutorApi_TO, ExecutorObject, OptimizerApi,
-    OptimizerApi_TO, OptimizerObject, PolicyApi, PolicyApi_TO, PolicyObject, TokenizerApi,
-    TokenizerApi_TO, TokenizerObject,
+    DomainApi_TO, DomainObject, ExecutorApi, ExecutorApi_TO, ExecutorObject, ExecutorSourceApi,
+    ExecutorSourceApi_TO, ExecutorSourceObject, OptimizerApi, OptimizerApi_TO, OptimizerObject,
+    PolicyApi, PolicyApi_TO, PolicyObject, TokenizerApi, TokenizerApi_TO, TokenizerObject,
 };
 
 use super::context::Borrowed;
 use super::guard::Guarded;
 use super::mirror::{Mirror, as_path};
 use crate::{
-    Backend, Domain, Executor, ModelSpec, Policy, Result, RlOptimizer, Tokenizer, UpdateRequest,
+    Backend, Domain, ErrorCode, Executor, ExecutorSource, ModelSpec, PluginError, Policy, Result,
+    RlOptimizer, Tokenizer, UpdateRequest,
 };
 
 pub(crate) fn tokenizer(label: String, engine: Box<dyn Tokenizer>) -> TokenizerObject {
@@ -28,6 +29,13 @@ pub(crate) fn backend(label: String, engine: Box<dyn Backend>) -> BackendObject 
 
 pub(crate) fn executor(label: String, engine: Arc<dyn Executor>) -> ExecutorObject {
     ExecutorApi_TO::from_value(Guarded::new(label, engine), TD_Opaque)
+}
+
+pub(crate) fn executor_source(
+    label: String,
+    source: Arc<dyn ExecutorSource>,
+) -> ExecutorSourceObject {
+    ExecutorSourceApi_TO::from_value(Guarded::new(label, source), TD_Opaque)
 }
 
 pub(crate) fn domain(label: String, engine: Box<dyn Domain>) -> DomainObject {
@@ -132,6 +140,20 @@ impl ExecutorApi for Guarded<Arc<dyn Executor>> {
 
     fn protections(&self) -> AbiResult<RVec<abi::Protection>> {
         self.call(|executor| Ok(executor.protections()))
+    }
+}
+
+impl ExecutorSourceApi for Guarded<Arc<dyn ExecutorSource>> {
+    fn executor(&self, name: RStr<'_>, options_json: RStr<'_>) -> AbiResult<ExecutorObject> {
+        self.call_abi(|source| {
+            let options = serde_json::from_str(&options_json).map_err(|error| {
+                PluginError::new(
+                    ErrorCode::InvalidConfig,
+                    format!("the options of executor `{name}` are no JSON: {error}"),
+                )
+            })?;
+            Ok(executor(format!("executor `{name}`"), source.executor(&name, &options)?))
+        })
     }
 }
 

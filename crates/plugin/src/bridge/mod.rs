@@ -132,7 +132,8 @@ impl Module {
         Ok(remote::backend(label(EngineKind::Backend, name, &self.id), object))
     }
 
-    /// Makes an executor; `options` were checked against its schema.
+    /// Makes an executor, which may be made of the executors of `services`; `options` were checked against its
+    /// schema.
     ///
     /// # Errors
     /// What the engine's constructor answers, or `Panicked`.
@@ -140,9 +141,9 @@ impl Module {
         &self,
         name: &str,
         options: &serde_json::Value,
+        services: &Services,
     ) -> Result<Arc<dyn Executor>> {
-        let object =
-            self.create(self.module.create_executor(), name, options, &Services::default())?;
+        let object = self.create(self.module.create_executor(), name, options, services)?;
         remote::executor(label(EngineKind::Executor, name, &self.id), object)
     }
 

@@ -148,7 +148,15 @@ pub(super) fn services_to_abi(services: &Services) -> abi::Services {
         .executor
         .as_ref()
         .map(|lent| lend::executor("the host's executor".into(), Arc::clone(lent)));
-    abi::Services { executor: executor.into(), ext_json: RString::new() }
+    let executors = services
+        .executors
+        .as_ref()
+        .map(|lent| lend::executor_source("the host's executors".into(), Arc::clone(lent)));
+    abi::Services {
+        executor: executor.into(),
+        executors: executors.into(),
+        ext_json: RString::new(),
+    }
 }
 
 fn services_from(services: abi::Services) -> Result<Services> {
@@ -156,7 +164,8 @@ fn services_from(services: abi::Services) -> Result<Services> {
         .executor
         .into_option()
         .map(|object| remote::executor("the host's executor".into(), object));
-    Ok(Services { executor: executor.transpose()? })
+    let executors = services.executors.into_option().map(remote::executor_source);
+    Ok(Services { executor: executor.transpose()?, executors })
 }
 
 fn find<'a, T>(

@@ -1,4 +1,4 @@
-//! Stable-ABI objects as plain engines: what a host uses, and a host's executor inside a plugin.
+//! Stable-ABI objects as plain engines: what a host uses, and a host's executors inside a plugin.
 //!
 //! Answers are checked for their shape, so that a defect of a plugin is an error that names it.
 //! Facts that the plain traits give without a `Result` are asked for once, when the engine is wrapped.
@@ -6,18 +6,20 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use azr_abi::abi_stable::std_types::RResult;
 use azr_abi::{
-    BackendObject, DomainObject, ExecutorObject, OptimizerObject, PolicyObject, TokenizerObject,
+    BackendObject, DomainObject, ExecutorObject, ExecutorSourceObject, OptimizerObject,
+    PolicyObject, TokenizerObject,
 };
 
 use super::context::lend;
 use super::mirror::{Mirror, answer, batch, path};
 use crate::{
     Answer, Backend, CallContext, Completion, ControlTokens, Domain, ErrorCode, Executor,
-    GenerateRequest, Grade, Job, JobReport, Message, ModelSpec, PluginError, Policy, PolicyInfo,
-    Prompt, Proposal, ProposeRequest, Protection, Result, RlOptimizer, RolloutSummary,
-    ScoreRequest, StepPlan, Task, TaskKind, Tokenizer, TokenizerInfo, UpdateReport, UpdateRequest,
-    Validation,
+    ExecutorSource, GenerateRequest, Grade, Job, JobReport, Message, ModelSpec, PluginError,
+    Policy, PolicyInfo, Prompt, Proposal, ProposeRequest, Protection, Result, RlOptimizer,
+    RolloutSummary, ScoreRequest, StepPlan, Task, TaskKind, Tokenizer, TokenizerInfo, UpdateReport,
+    UpdateRequest, Validation,
 };
 
 pub(crate) fn tokenizer(label: String, object: TokenizerObject) -> Result<Arc<dyn Tokenizer>> {
@@ -32,6 +34,10 @@ pub(crate) fn backend(label: String, object: BackendObject) -> Arc<dyn Backend> 
 pub(crate) fn executor(label: String, object: ExecutorObject) -> Result<Arc<dyn Executor>> {
     let protections = answer(object.protections())?;
     Ok(Arc::new(RemoteExecutor { object, label, protections }))
+}
+
+pub(crate) fn executor_source(object: ExecutorSourceObject) -> Arc<dyn ExecutorSource> {
+    Arc::new(RemoteExecutorSource { object })
 }
 
 pub(crate) fn domain(label: String, object: DomainObject) -> Result<Arc<dyn Domain>> {
@@ -189,6 +195,20 @@ impl Executor for RemoteExecutor {
 
     fn protections(&self) -> Vec<Protection> {
         self.protections.clone()
+    }
+}
+
+struct RemoteExecutorSource {
+    object: ExecutorSourceObject,
+}
+
+impl ExecutorSource for RemoteExecutorSource {
+    fn executor(&self, name: &str, options: &serde_json::Value) -> Result<Arc<dyn Executor>> {
+        let options = options.to_string();
+        match self.object.executor(name.into(), options.as_str().into()) {
+            RResult::ROk(object) => executor(format!("executor `{name}`"), object),
+            RResult::RErr(error) => Err(PluginError::from_abi(error)?),
+        }
     }
 }
 

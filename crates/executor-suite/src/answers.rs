@@ -1,0 +1,1 @@
+//! Hostile texts for everything that reads literals: answers, inputs, stated outputs.

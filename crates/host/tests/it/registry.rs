@@ -27,8 +27,15 @@ fn model() -> ModelSpec {
 #[test]
 fn a_listing_says_what_each_engine_is() {
     let host = loaded_host();
-    let all = ["tokenizer", "backend", "executor", "domain", "optimizer"]
-        .map(|kind| format!("{kind} echo 0.3.1"));
+    let all = [
+        "tokenizer echo",
+        "backend echo",
+        "executor echo",
+        "executor relay",
+        "domain echo",
+        "optimizer echo",
+    ]
+    .map(|engine| format!("{engine} 0.3.1"));
     assert_eq!(names(&host), all);
     let first = &host.list()[0];
     assert_eq!(first.summary, "answers with what it was asked");
@@ -47,18 +54,18 @@ fn two_files_are_two_plugins() {
     this is the twin
     hint: use the other one
     ");
-    assert_eq!(host.list().len(), 6);
+    assert_eq!(host.list().len(), 7);
 }
 
 #[test]
 fn two_linked_crates_are_two_plugins() {
     let mut host = builtin_host();
     host.register_builtin(azr_fixture_twin::plugin_module()).unwrap();
-    assert_eq!(host.list().len(), 6);
+    assert_eq!(host.list().len(), 7);
     // Both entry symbols are in this program, and each leads to its own plugin.
     let echo = NonNull::from(&azr_fixture_echo::azr_fixture_echo).cast();
     let twin = NonNull::from(&azr_fixture_twin::azr_fixture_twin).cast();
-    for (entry, id, n_engines) in [(echo, "azr-fixture-echo", 5), (twin, "azr-fixture-twin", 1)] {
+    for (entry, id, n_engines) in [(echo, "azr-fixture-echo", 6), (twin, "azr-fixture-twin", 1)] {
         // SAFETY: the pointers are those of statics that `export!` generated.
         #[expect(unsafe_code, reason = "a loaded plugin is entered like this")]
         let module = unsafe { Module::from_entry(entry, id) }.unwrap();
@@ -77,7 +84,7 @@ fn a_named_file_replaces_a_builtin_engine() {
     );
     host.load_file(echo_file()).unwrap();
     let listed = host.list();
-    assert_eq!(listed.len(), 5);
+    assert_eq!(listed.len(), 6);
     assert!(
         listed
             .iter()
@@ -99,7 +106,7 @@ fn two_files_with_the_same_engine_are_an_error_that_names_both() {
     two plugins bring tokenizer `echo`: `<built>/libazr_fixture_echo.so` and `<dir>/copy.so`
     hint: leave one of them out, or give its engine another name
     ");
-    assert_eq!(host.list().len(), 5, "nothing of the second file was registered");
+    assert_eq!(host.list().len(), 6, "nothing of the second file was registered");
 }
 
 /// The damaged header is only seen in a file that has been mapped, when its constructors have run.
@@ -165,7 +172,7 @@ fn what_is_found_replaces_nothing_and_must_be_private() {
     `<dir>/c.so` is not a plugin: it is not an ELF file
     hint: give the shared library (.so) that cargo built
     ");
-    assert_eq!(host.list().len(), 6, "the sound file is there");
+    assert_eq!(host.list().len(), 7, "the sound file is there");
 
     let chmod = |path: &Path, mode| fs::set_permissions(path, fs::Permissions::from_mode(mode));
     let file = directory.path().join("b.so");

@@ -106,10 +106,11 @@ fn an_executor_is_made_of_another() {
         for (through, options, message) in [
             ("ehco", json!({}), "there is no executor `ehco`"),
             ("echo", json!({"marker": "x"}), "marker"),
-            ("echo", json!({"fault": "error-in-create"}), "executor `relay`"),
+            ("echo", json!({"fault": "error-in-create"}), "there is no echo here"),
         ] {
-            let error = relay(through, options).map(|_| ()).unwrap_err().to_string();
-            assert!(error.contains(message), "{error}");
+            let error = relay(through, options).map(|_| ()).unwrap_err();
+            let cause = std::error::Error::source(&error).unwrap().to_string();
+            assert!(cause.contains(message), "{cause}");
         }
     }
 }

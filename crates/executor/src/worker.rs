@@ -1,17 +1,17 @@
 //! A worker process and the frames that are exchanged with it over pipes.
 //!
 //! A frame is its length (4 bytes, little endian) and that many bytes. A worker that breaks this rule, is late
-//! or ends is killed with everything in its process group; whoever owns it starts another.
+//! or ends is killed with everything that it started; whoever owns it starts another.
 
-use std::io::{self, Read, Write};
-use std::os::fd::{AsFd, BorrowedFd};
-use std::process::{Child, ChildStdin, ChildStdout};
+use std::io;
+use std::os::fd::BorrowedFd;
 use std::time::{Duration, Instant};
 
+use azr_plugin::Protection;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::{Pid, Signal, kill_process_group};
+use rustix::io::Errno;
 
-use crate::sandbox::{WorkerSpec, spawn};
+use crate::sandbox::{Process, WorkerSpec, spawn};
 
 /// How often a waiting call looks whether it has been cancelled.
 const CANCEL_INTERVAL: Duration = Duration::from_millis(50);
@@ -39,12 +39,10 @@ pub enum WorkerError {
     Pipe(#[source] io::Error),
 }
 
-/// A running worker process. Dropping it kills its process group and waits for its end.
+/// A running worker process. Dropping it kills it with all that it started and waits for its end.
 #[derive(Debug)]
 pub struct Worker {
-    child: Child,
-    input: ChildStdin,
-    output: ChildStdout,
+    process: Process,
     /// Bytes that were read and belong to no complete frame yet.
     received: Vec<u8>,
     longest_frame: usize,
@@ -56,22 +54,35 @@ impl Worker {
     /// # Errors
     /// When the process cannot be started.
     pub fn start(spec: &WorkerSpec, longest_frame: usize) -> Result<Self, WorkerError> {
-        let mut child = spawn(spec).map_err(WorkerError::Start)?;
-        let pipes = child.stdin.take().zip(child.stdout.take());
-        let Some((input, output)) = pipes else {
-            return Err(WorkerError::Start(io::Error::other("no pipes")));
-        };
-        let worker = Self { child, input, output, received: Vec::new(), longest_frame };
-        for pipe in [worker.input.as_fd(), worker.output.as_fd()] {
+        let process = spawn(spec).map_err(WorkerError::Start)?;
+        for pipe in [process.input(), process.output()] {
             rustix::io::ioctl_fionbio(pipe, true)
                 .map_err(|error| WorkerError::Start(error.into()))?;
         }
-        Ok(worker)
+        Ok(Self { process, received: Vec::new(), longest_frame })
     }
 
     /// The process id; also the id of its process group.
     pub fn id(&self) -> u32 {
-        self.child.id()
+        self.process.id()
+    }
+
+    /// Processor time that the worker used so far, by the kernel's account; see [`Process::cpu_time`].
+    ///
+    /// # Errors
+    /// When the process has ended.
+    pub fn cpu_time(&self) -> io::Result<Duration> {
+        self.process.cpu_time()
+    }
+
+    /// What protects the machine from the worker now, read from the kernel.
+    pub fn protections(&self) -> Vec<Protection> {
+        self.process.protections()
+    }
+
+    /// The process itself.
+    pub fn process(&self) -> &Process {
+        &self.process
     }
 
     /// Sends one frame.
@@ -88,15 +99,13 @@ impl Worker {
         let frame = [&length.to_le_bytes(), body].concat();
         let mut rest = frame.as_slice();
         while !rest.is_empty() {
-            match self.input.write(rest) {
+            match rustix::io::write(self.process.input(), rest) {
                 Ok(written) => rest = rest.get(written..).unwrap_or_default(),
-                Err(error) if is_transient(&error) => {
-                    wait(self.input.as_fd(), PollFlags::OUT, deadline, is_cancelled)?
+                Err(Errno::AGAIN | Errno::INTR) => {
+                    wait(self.process.input(), PollFlags::OUT, deadline, is_cancelled)?
                 }
-                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                    return Err(WorkerError::Ended);
-                }
-                Err(error) => return Err(WorkerError::Pipe(error)),
+                Err(Errno::PIPE) => return Err(WorkerError::Ended),
+                Err(error) => return Err(WorkerError::Pipe(error.into())),
             }
         }
         Ok(())
@@ -116,15 +125,15 @@ impl Worker {
             if let Some(frame) = self.complete_frame()? {
                 return Ok(frame);
             }
-            match self.output.read(&mut chunk) {
+            match rustix::io::read(self.process.output(), &mut chunk) {
                 Ok(0) => return Err(WorkerError::Ended),
                 Ok(length) => {
                     self.received.extend_from_slice(chunk.get(..length).unwrap_or_default())
                 }
-                Err(error) if is_transient(&error) => {
-                    wait(self.output.as_fd(), PollFlags::IN, deadline, is_cancelled)?
+                Err(Errno::AGAIN | Errno::INTR) => {
+                    wait(self.process.output(), PollFlags::IN, deadline, is_cancelled)?
                 }
-                Err(error) => return Err(WorkerError::Pipe(error)),
+                Err(error) => return Err(WorkerError::Pipe(error.into())),
             }
         }
     }
@@ -140,20 +149,6 @@ impl Worker {
         self.received.drain(..4 + length);
         Ok(Some(frame))
     }
-}
-
-impl Drop for Worker {
-    fn drop(&mut self) {
-        if let Some(group) = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw) {
-            let _ = kill_process_group(group, Signal::KILL);
-        }
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn is_transient(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
 }
 
 fn wait(
@@ -188,6 +183,10 @@ mod tests {
             program: "/bin/sh".into(),
             arguments: vec!["-c".into(), script.into()],
             environment: Vec::new(),
+            readable: ["/bin", "/usr", "/lib", "/lib64", "/etc/ld.so.cache"]
+                .map(Into::into)
+                .to_vec(),
+            fixed_addresses: false,
         };
         Worker::start(&spec, 1 << 20).unwrap()
     }

@@ -1,9 +1,13 @@
-"""The zygote: a Python process that forks one child per program.
+"""The zygote: a Python process that forks one child for every call of a program.
 
 It is started once, imports what programs may import, gives up its rights and then serves jobs that arrive as
-frames on standard input (4 bytes of length, little endian, then JSON). For each call it answers with one frame
-on standard output. It never runs a program itself and never holds a gold value; children hold the program, its
-arguments and nothing else. Whatever a child sends is untrusted and passed on unread.
+frames on standard input (4 bytes of length, little endian, then `JOB`, the program and its calls). For each call it
+answers with one frame on standard output. It never runs a program itself and never holds a gold value; children hold
+the program, its arguments and nothing else. Whatever a child sends is untrusted and passed on unread.
+
+The price of a call is the price of the pages that the zygote and the child write to after the fork. So the zygote
+looks into nothing that it passes on, and it runs some programs of its own before the first fork, which fills the
+interpreter's caches.
 """
 
 import sys
@@ -11,13 +15,18 @@ import sys
 # `-c` puts the working directory in front of the search path.
 sys.path[:] = [entry for entry in sys.path if entry not in ("", "/")]
 
+import os
+
+# Modules would have their state renewed in every child: locks that nobody holds, and random numbers from the system.
+register_at_fork, os.register_at_fork = os.register_at_fork, lambda **hooks: None
+
 import builtins
 import codecs
+import collections
 import ctypes
 import gc
 import importlib
 import json
-import os
 import random
 import resource
 import select
@@ -35,37 +44,78 @@ MAX_NODES = 20_000
 MAX_DEPTH = 100
 MAX_INT_BITS = 14_285
 
+# Wall time and processor time in milliseconds, address space and output in bytes, number of calls. The program and
+# the calls follow, each after its length.
+JOB = struct.Struct("<QQQQI")
+LENGTH = struct.Struct("<I")
+
 CODECS = (
     "ascii", "base64_codec", "cp1252", "hex_codec", "idna", "latin_1", "punycode", "raw_unicode_escape", "rot_13",
     "unicode_escape", "utf_8", "utf_8_sig", "utf_16", "utf_16_be", "utf_16_le", "utf_32", "utf_32_be", "utf_32_le",
     "zlib_codec",
 )
 
+# What fills the caches: the ordinary ways of programs, once each.
+SAMPLE = """
+from typing import List, Dict
+import math, re, collections, itertools, heapq, functools
+class Point:
+    scale: int = 2
+    def __init__(self, x, y=0): self.x, self.y = x, y
+    def __repr__(self): return f"Point({self.x!r})"
+    def __lt__(self, other): return self.x < other.x
+def f(text: str, numbers: List[int], table: Dict[str, int], *rest, **more) -> list:
+    words, seen, total = text.lower().split(), set(), 0.5
+    for index, word in enumerate(words):
+        if word in table and word not in seen:
+            total += table[word] * len(word) ** 2 / 3
+            seen.add(word.strip().upper().replace("A", "b"))
+        elif index % 2 == 0 or not word:
+            table[word] = table.get(word, 0) + 1
+    try:
+        total += numbers[99]
+    except (IndexError, KeyError) as error:
+        total -= len(str(error)) // 2
+    while numbers and numbers[-1] > 3: numbers.pop()
+    pairs = sorted(zip(words, numbers), key=lambda pair: (pair[1], pair[0]), reverse=True)
+    squares = [n * n for n in numbers if n & 1] + [sum(n for n in range(5)), max(numbers, default=0), min(1, 2)]
+    table.update({key: value for key, value in zip("abc", squares)})
+    points = sorted([Point(n) for n in reversed(squares)])
+    counted = collections.Counter(text)
+    counted[str(points[0])] += all(map(str.isalpha, words)) + any(n == 2 for n in numbers)
+    heap = list(numbers); heapq.heapify(heap)
+    found = re.sub(r"[aeiou]+", "-", text)
+    text = "".join(chr(ord(c) + 1) if c.isalnum() else c for c in text[::-1]).join(["<", ">"])
+    return [pairs, squares, table, text, round(total, 3), math.sqrt(4), tuple(seen), None, True, found,
+            "%s:%d" % (words[0], len(words)), functools.reduce(lambda a, b: a ^ b, numbers, 0), isinstance(total, float),
+            list(itertools.chain(numbers, heap)), list(counted.items())[:2], abs(-2), int("7"), list(map(int, "12"))]
+"""
+SAMPLE_CALL = '[["Some words a b, and others", ["l", 3, 1, 2, 9], ["d", "some", 1, "b", 2]], []]'
+N_SAMPLES = 40
+
 monotonic = time.monotonic
 clock_gettime = time.clock_gettime
 
 
+def read_exactly(length):
+    parts = []
+    while length:
+        part = os.read(0, min(length, 1 << 20))
+        if not part:
+            os._exit(0)
+        parts.append(part)
+        length -= len(part)
+    return b"".join(parts)
+
+
 def read_frame():
-    def exactly(length):
-        parts = []
-        while length:
-            part = os.read(0, min(length, 1 << 20))
-            if not part:
-                os._exit(0)
-            parts.append(part)
-            length -= len(part)
-        return b"".join(parts)
-
-    return json.loads(exactly(struct.unpack("<I", exactly(4))[0]))
-
-
-def write_all(descriptor, data):
-    while data:
-        data = data[os.write(descriptor, data):]
+    return read_exactly(LENGTH.unpack(read_exactly(4))[0])
 
 
 def write_frame(descriptor, body):
-    write_all(descriptor, struct.pack("<I", len(body)) + body)
+    data = LENGTH.pack(len(body)) + body
+    while data:
+        data = data[os.write(descriptor, data):]
 
 
 class FilterProgram(ctypes.Structure):
@@ -82,14 +132,9 @@ class Confinement:
         self.prctl = ctypes.CDLL(None, use_errno=True).prctl
         self.zygote = os.getpid()
         self.null = os.open("/dev/null", os.O_RDWR)
-        self.base_bytes = 0
         self.is_in_force = False
 
-    def measure(self):
-        with open("/proc/self/statm", "rb") as statm:
-            self.base_bytes = int(statm.read().split()[0]) * resource.getpagesize()
-
-    def enter(self, pipe, memory_bytes, cpu_s):
+    def enter(self, pipe, address_space_bytes, cpu_s):
         self.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != self.zygote:
             os._exit(0)
@@ -99,7 +144,7 @@ class Confinement:
         os.dup2(pipe, 3)
         os.closerange(4, 64)
         for kind, limit in (
-            (resource.RLIMIT_AS, self.base_bytes + memory_bytes),
+            (resource.RLIMIT_AS, address_space_bytes),
             (resource.RLIMIT_CPU, cpu_s),
             (resource.RLIMIT_NOFILE, 4),
             (resource.RLIMIT_NPROC, 0),
@@ -109,7 +154,6 @@ class Confinement:
             if hard != resource.RLIM_INFINITY:
                 limit = min(limit, hard)
             resource.setrlimit(kind, (limit, limit))
-        random.seed(0)
         refused = self.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, self.filter_pointer, 0, 0)
         if refused and self.is_in_force:
             os._exit(1)
@@ -119,7 +163,7 @@ class Confinement:
         reader, writer = os.pipe()
         pid = os.fork()
         if pid == 0:
-            self.enter(writer, 1 << 28, 10)
+            self.enter(writer, 1 << 44, 10)
             try:
                 os.open("/dev/null", os.O_RDONLY)
             except PermissionError:
@@ -148,6 +192,16 @@ class NoPlainValue(Exception):
 
 
 type_name = type.__dict__["__name__"].__get__
+
+# Containers of the library that count as plain ones, by exact type, and how their content is read.
+LIKE_DICT = {
+    dict: dict.items,
+    collections.Counter: dict.items,
+    collections.defaultdict: dict.items,
+    collections.OrderedDict: collections.OrderedDict.items,
+}
+LIKE_LIST = (list, collections.deque)
+CONTAINERS = (*LIKE_DICT, *LIKE_LIST, tuple, set, frozenset)
 
 
 def encoder(limit):
@@ -190,14 +244,15 @@ def encoder(limit):
             return scalar(repr(value))
         if kind is complex:
             return scalar("complex(%r, %r)" % (value.real, value.imag))
-        if depth >= MAX_DEPTH and kind in (list, tuple, dict, set, frozenset):
+        if depth >= MAX_DEPTH and kind in CONTAINERS:
             raise TooDeep
-        if kind is list:
+        if kind in LIKE_LIST:
             return "[" + joined(value, depth + 1) + "]"
         if kind is tuple:
             return "(" + joined(value, depth + 1) + (",)" if len(value) == 1 else ")")
-        if kind is dict:
-            entries = [encode(name, depth + 1) + ": " + encode(item, depth + 1) for name, item in value.items()]
+        if kind in LIKE_DICT:
+            items = LIKE_DICT[kind](value)
+            entries = [encode(name, depth + 1) + ": " + encode(item, depth + 1) for name, item in items]
             return "{" + ", ".join(entries) + "}"
         if kind is set:
             return "{" + joined(value, depth + 1) + "}" if value else "set()"
@@ -292,13 +347,11 @@ def outcome(source, arguments, limit, table):
         return b"E" + type_name(type(error)).encode("ascii", "replace")
 
 
-def child(job, first, last, pipe, confinement, table):
+def child(source, arguments, limits, pipe, confinement, table):
     try:
-        calls = job["calls"]
-        cpu_s = (job["cpu_ms"] * (last - first) + 999) // 1000 + 1
-        confinement.enter(pipe, job["memory_bytes"], cpu_s)
-        for index in range(first, last):
-            write_frame(3, outcome(job["source"], calls[index], job["output_bytes"], table))
+        _, cpu_ms, address_space_bytes, output_bytes, _ = limits
+        confinement.enter(pipe, address_space_bytes, cpu_ms // 1000 + 2)
+        write_frame(3, outcome(source, arguments, output_bytes, table))
     finally:
         os._exit(0)
 
@@ -317,83 +370,106 @@ def describe(status):
     return b"exit status %d" % os.WEXITSTATUS(status)
 
 
-def serve(job, first, last, confinement, table):
-    """Runs calls `first` to `last` in one child and answers them; the index of the first one left over."""
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        child(job, first, last, writer, confinement, table)
-    os.close(writer)
-    is_reaped = False
-
-    def answer(body, is_last):
-        # What is over must not run on: the child ends before anybody hears of it.
-        if is_last and not is_reaped:
-            os.kill(pid, signal.SIGKILL)
-        write_frame(1, body)
-
-    try:
-        poll = select.poll()
-        poll.register(reader, select.POLLIN)
-        # Only the end of the input is of interest: the host sends nothing during a job.
-        poll.register(0, select.POLLHUP)
-        longest = job["output_bytes"] + 1024
-        received = b""
-        index = first
-        wall_end = monotonic() + job["wall_ms"] / 1000
-        cpu_end = job["cpu_ms"] / 1000
-        while index < last:
-            wall_left = wall_end - monotonic()
-            cpu_left = cpu_end - cpu_seconds(pid)
-            if wall_left <= 0 or cpu_left <= 0:
-                answer(b"W" if wall_left <= 0 else b"C", True)
-                return index + 1
-            # A process of one thread uses no more processor time than time passes.
-            events = dict(poll.poll(max(1, min(wall_left, cpu_left) * 1000)))
-            if 0 in events:
+def receive(pid, reader, limits):
+    """What a child answers or comes to, as the body of a frame for the host; whether the child was taken away."""
+    wall_ms, cpu_ms, _, output_bytes, _ = limits
+    poll = select.poll()
+    poll.register(reader, select.POLLIN)
+    # Only the end of the input is of interest: the host sends nothing during a job.
+    poll.register(0, select.POLLHUP)
+    wall_end = monotonic() + wall_ms / 1000
+    cpu_end = cpu_ms / 1000
+    received = b""
+    while True:
+        wall_left = wall_end - monotonic()
+        cpu_left = cpu_end - cpu_seconds(pid)
+        if wall_left <= 0 or cpu_left <= 0:
+            return b"W" if wall_left <= 0 else b"C", False
+        # A process of one thread uses no more processor time than time passes.
+        for descriptor, _ in poll.poll(max(1, min(wall_left, cpu_left) * 1000)):
+            if descriptor == 0:
                 os.kill(pid, signal.SIGKILL)
                 os._exit(0)
-            if reader not in events:
-                continue
             data = os.read(reader, 1 << 16)
             if not data:
                 # The pipe may be closed by a process that lives on.
                 os.kill(pid, signal.SIGKILL)
                 status = os.waitpid(pid, 0)[1]
-                is_reaped = True
                 is_cpu = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU
-                answer(b"C" if is_cpu else b"X" + describe(status), True)
-                return index + 1
+                return b"C" if is_cpu else b"X" + describe(status), True
             received += data
-            while len(received) >= 4 and index < last:
-                length = struct.unpack_from("<I", received)[0]
-                if length > longest:
-                    answer(b"Xbroken answer", True)
-                    return index + 1
-                if len(received) < 4 + length:
-                    break
-                index += 1
-                answer(b"R" + received[4:4 + length], index == last)
-                received = received[4 + length:]
-                wall_end = monotonic() + job["wall_ms"] / 1000
-                cpu_end = cpu_seconds(pid) + job["cpu_ms"] / 1000
-        return index
-    finally:
-        if not is_reaped:
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-        os.close(reader)
+            if len(received) >= 4:
+                length = LENGTH.unpack_from(received)[0]
+                if length > output_bytes + 1024:
+                    return b"Xbroken answer", False
+                if len(received) >= 4 + length:
+                    return b"R" + received[4:4 + length], False
+
+
+def serve(source, arguments, limits, confinement, table):
+    """Runs one call in a child and answers it."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        child(source, arguments, limits, writer, confinement, table)
+    os.close(writer)
+    answer, is_reaped = receive(pid, reader, limits)
+    # What is over must not run on: the child ends before anybody hears of it.
+    if not is_reaped:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+    os.close(reader)
+    write_frame(1, answer)
 
 
 def stop_clocks():
+    """Every way to ask for the time or for chance gives the same answer in every process."""
     for name in ("time", "monotonic", "perf_counter", "process_time", "thread_time"):
         setattr(time, name, lambda: 0.0)
         setattr(time, name + "_ns", lambda: 0)
+    time.clock_gettime = lambda clock: 0.0
+    time.clock_gettime_ns = lambda clock: 0
+    start = time.gmtime(0)
+    for name in ("gmtime", "localtime"):
+        setattr(time, name, lambda seconds=0, convert=time.gmtime: convert(seconds or 0))
+    for name in ("asctime", "ctime"):
+        setattr(time, name, lambda moment=None, convert=time.asctime: convert(start))
+    time.strftime = lambda form, moment=start, convert=time.strftime: convert(form, moment)
+    seed = random.Random.seed
+    random.Random.seed = lambda self, a=None, version=2: seed(self, 0 if a is None else a, version)
+    random.seed = random._inst.seed
+    random.seed(0)
+
+
+def give_up_root(user):
+    if os.geteuid() != 0:
+        return
+    try:
+        os.setgroups([])
+        os.setresgid(user, user, user)
+        os.setresuid(user, user, user)
+    except OSError:
+        # The host looks at the process and reports that it kept its user.
+        pass
+
+
+def jobs():
+    while True:
+        body = memoryview(read_frame())
+        limits = JOB.unpack_from(body)
+        texts = []
+        start = JOB.size
+        while start < len(body):
+            end = start + 4 + LENGTH.unpack_from(body, start)[0]
+            texts.append(bytes(body[start + 4:end]))
+            start = end
+        yield limits, texts[0], texts[1:]
 
 
 def main():
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    settings = read_frame()
+    os.environ.pop("LD_BIND_NOW", None)
+    settings = json.loads(read_frame())
     for name in settings["modules"]:
         importlib.import_module(name)
     # Codecs are loaded when they are first used, which a child cannot do.
@@ -401,30 +477,26 @@ def main():
         codecs.lookup(name)
     table = program_builtins(settings)
     confinement = Confinement(settings)
-    if os.geteuid() == 0 and settings["user"]:
-        try:
-            os.setgroups([])
-            os.setresgid(*[settings["user"]] * 3)
-            os.setresuid(*[settings["user"]] * 3)
-        except OSError:
-            # The host looks at the process and reports that it kept its user.
-            pass
+    give_up_root(settings["user"])
     stop_clocks()
+    os.register_at_fork = register_at_fork
     sys.stdout = sys.stderr = sys.__stdout__ = sys.__stderr__ = Silence()
     sys.stdin = sys.__stdin__ = None
     sys.argv[:] = []
-    for name in ("ctypes", "_ctypes", "__main__"):
+    for name in ("ctypes", "_ctypes", "datetime", "_datetime", "__main__"):
         sys.modules.pop(name, None)
+    in_force = confinement.holds()
+    for _ in range(N_SAMPLES):
+        sample = outcome(SAMPLE.encode(), SAMPLE_CALL.encode(), 1 << 16, table)
+    if not sample.startswith(b"V"):
+        raise SystemError(sample)
     gc.collect()
     gc.freeze()
-    confinement.measure()
-    hello = {"python": "%d.%d.%d" % sys.version_info[:3], "filter_holds": confinement.holds()}
+    hello = {"python": "%d.%d.%d" % sys.version_info[:3], "filter_holds": in_force}
     write_frame(1, json.dumps(hello).encode())
-    while True:
-        job = read_frame()
-        index, last = 0, len(job["calls"])
-        while index < last:
-            index = serve(job, index, index + 1 if job["fresh"] else last, confinement, table)
+    for limits, source, calls in jobs():
+        for arguments in calls:
+            serve(source, arguments, limits, confinement, table)
 
 
 main()

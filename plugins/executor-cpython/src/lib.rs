@@ -1,9 +1,10 @@
 //! The `cpython` executor: programs run in CPython, one forked process for each, under limits and system-call filters.
 //!
 //! A worker is a pair of *zygotes* (Python processes that imported the allowed modules once), with hash seeds 0
-//! and 1. A zygote forks a child for a program; the child gives up everything but its answer pipe and
-//! runs. [`Purpose::Check`] runs all calls of a job in one child of the first zygote, each in a fresh namespace.
-//! [`Purpose::Gold`] runs each call in a fresh child of both zygotes and compares the values to the bit.
+//! and 1. A zygote forks a child for every call; the child gives up everything but its answer pipe and runs.
+//! [`Purpose::Check`](azr_plugin::Purpose::Check) asks the first zygote,
+//! [`Purpose::Gold`](azr_plugin::Purpose::Gold) both, and compares the values to the bit. The first one has fixed
+//! addresses, the second one random ones, so that a value that depends on an address differs, too.
 //!
 //! The memory limit counts from the size of the idle interpreter. `MemoryError` and `RecursionError` are
 //! reported as limits, whoever raised them.
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
+use azr_executor::sandbox::{Demand, SECCOMP_PROGRAM};
 use azr_executor::{ImportPolicy, pool};
 use azr_plugin::{
     CallContext, Engine, ErrorCode, Executor, Job, JobReport, PluginError, Protection, Result,
@@ -26,7 +28,6 @@ mod slot;
 mod wire;
 mod zygote;
 
-use interpreter::Interpreter;
 use slot::Slot;
 use zygote::{Launch, Zygote};
 
@@ -51,13 +52,13 @@ pub struct CpythonOptions {
     pub workers: usize,
     /// Rules on the text of programs.
     pub policy: Policy,
-    /// Whether to refuse to start where programs cannot be put under a system-call filter.
-    pub require_seccomp: bool,
+    /// How much of the sandbox must be in force; with less, the executor refuses to start.
+    pub sandbox: Demand,
 }
 
 impl Default for CpythonOptions {
     fn default() -> Self {
-        Self { python: None, workers: 0, policy: Policy::Strict, require_seccomp: true }
+        Self { python: None, workers: 0, policy: Policy::Strict, sandbox: Demand::Default }
     }
 }
 
@@ -81,16 +82,18 @@ impl Engine for CpythonExecutor {
     }
 
     fn create(options: CpythonOptions, _services: Services) -> Result<Self> {
-        let interpreter = Interpreter::find(options.python.as_deref())?;
         let policy = ImportPolicy::default();
-        let launch = Launch::new(interpreter, &policy, options.policy == Policy::Open)?;
-        // The first zygote shows whether the sandbox holds; the others start when they are first needed.
-        let first = Zygote::start(&launch, 0)?;
-        if options.require_seccomp && !first.filter_holds() {
-            return Err(PluginError::new(ErrorCode::Unavailable, "programs cannot be put under a system-call filter here")
-                .with_hint("use a kernel with seccomp, or set the option require_seccomp = false to run without it"));
-        }
-        let protections = protections(&first, options.policy);
+        let modules: Vec<&str> = policy.modules.iter().map(String::as_str).collect();
+        // The first zygote shows what holds here; the others start when they are first needed.
+        let (launch, first) =
+            interpreter::find(options.python.as_deref(), &modules, |interpreter| {
+                let launch = Launch::new(interpreter, &policy, options.policy == Policy::Open)?;
+                let first = Zygote::start(&launch, 0)?;
+                Ok((launch, first))
+            })?;
+        let mut protections = sandbox_protections(&first);
+        options.sandbox.check(&protections)?;
+        protections.push(gate_protection(options.policy));
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         let n_workers = if options.workers == 0 { cores } else { options.workers };
         let mut slots: Vec<Slot> = (0..n_workers).map(|_| Slot::default()).collect();
@@ -138,35 +141,47 @@ impl CpythonExecutor {
     }
 }
 
-fn protections(zygote: &Zygote, policy: Policy) -> Vec<Protection> {
-    let entry = |name: &str, in_force: bool, detail: &str| Protection {
-        name: name.to_owned(),
-        in_force,
-        detail: detail.to_owned(),
-    };
-    let filter = if zygote.filter_holds() {
-        "a program can use memory, its answer pipe and nothing else: no files, processes, signals, sockets, sleeping"
-    } else {
-        "the kernel or the interpreter (no ctypes) refused the filter"
-    };
-    let mut protections = azr_executor::sandbox::protections(zygote.id());
-    protections.push(entry("seccomp-program", zygote.filter_holds(), filter));
-    protections.push(entry(
+fn sandbox_protections(zygote: &Zygote) -> Vec<Protection> {
+    let mut protections = zygote.process().protections();
+    protections.push(protection(
+        SECCOMP_PROGRAM,
+        zygote.filter_holds(),
+        if zygote.filter_holds() {
+            "a program can use memory, its answer pipe and nothing else: no files, processes, signals, sockets, sleeping"
+        } else {
+            "the kernel refused the filter"
+        },
+    ));
+    protections.push(protection(
         "limits",
         true,
-        "wall time and processor time are supervised from outside; address space, answer size, open files and core dumps \
-         are limited",
+        "wall time and processor time are supervised from outside; address space, answer size and open files are limited",
     ));
-    protections.push(entry(
-        "static-gate",
-        policy == Policy::Strict,
-        if policy == Policy::Strict {
-            "modules and names are checked before a program runs"
+    let is_fixed = zygote.process().has_fixed_addresses();
+    protections.push(protection(
+        "determinism",
+        is_fixed,
+        if is_fixed {
+            "hash seed and addresses are fixed, clocks stand still, random numbers start from a fixed seed"
         } else {
-            "option policy = open"
+            "the machine refused fixed addresses; hash seed, clocks and random numbers are fixed"
         },
     ));
     protections
+}
+
+fn gate_protection(policy: Policy) -> Protection {
+    let is_strict = policy == Policy::Strict;
+    let detail = if is_strict {
+        "modules and names are checked before a program runs"
+    } else {
+        "option policy = open"
+    };
+    protection("static-gate", is_strict, detail)
+}
+
+fn protection(name: &str, in_force: bool, detail: &str) -> Protection {
+    Protection { name: name.to_owned(), in_force, detail: detail.to_owned() }
 }
 
 azr_plugin::export! { entry: azr_executor_cpython, executors: [CpythonExecutor] }

@@ -1,7 +1,10 @@
 //! One worker: a pair of zygotes that serves one job at a time.
 
+use azr_executor::worker::WorkerError;
 use azr_executor::{Arguments, ImportPolicy, Program};
-use azr_plugin::{CallContext, Engine, Job, JobReport, Limits, Outcome, Purpose, Result};
+use azr_plugin::{
+    CallContext, Engine, Job, JobReport, LimitKind, Limits, Outcome, Purpose, Result,
+};
 
 use crate::zygote::{Launch, Zygote, cancelled};
 use crate::{CpythonExecutor, wire};
@@ -15,7 +18,6 @@ pub(crate) struct Slot {
 /// What a job asks to run, after everything was checked that can be checked here.
 struct Work<'a> {
     source: &'a str,
-    fresh: bool,
     limits: &'a Limits,
     launch: &'a Launch,
     context: &'a dyn CallContext,
@@ -57,10 +59,9 @@ impl Slot {
                 Some((index, wire::arguments(&Arguments::from_canonical(call).ok()?)))
             })
             .unzip();
-        let fresh = job.purpose == Purpose::Gold;
-        let work = Work { source: &source, fresh, limits: &job.limits, launch, context };
+        let work = Work { source: &source, limits: &job.limits, launch, context };
         let mut results = self.run_calls(0, &work, &calls)?;
-        if fresh {
+        if job.purpose == Purpose::Gold {
             results = self.confirm(&work, &calls, results)?;
         }
         for (index, result) in indices.into_iter().zip(results) {
@@ -96,7 +97,8 @@ impl Slot {
         Ok(first.into_iter().map(agreed).collect())
     }
 
-    /// One outcome per call from the zygote with this hash seed. Each failure of the zygote ends one call at least.
+    /// One outcome per call from the zygote with this hash seed. A zygote that is late costs the call that it was at. One
+    /// that is lost (programs cannot end it, but the machine may) does not: the call is run again, once.
     fn run_calls(
         &mut self,
         hash_seed: u32,
@@ -106,16 +108,22 @@ impl Slot {
         let [first, second] = &mut self.zygotes;
         let place = if hash_seed == 0 { first } else { second };
         let mut outcomes = Vec::with_capacity(calls.len());
+        let mut lost_at = None;
         while let Some(rest) = calls.get(outcomes.len()..).filter(|rest| !rest.is_empty()) {
             // Taken out, so that an error leaves no zygote behind whose pipes hold half an answer.
             let mut zygote = match place.take() {
                 Some(zygote) => zygote,
                 None => Zygote::start(work.launch, hash_seed)?,
             };
-            let batch = zygote.run(work.source, rest, work.fresh, work.limits, work.context)?;
+            let batch = zygote.run(work.source, rest, work.limits, work.context)?;
             outcomes.extend(batch.outcomes);
-            if batch.is_alive {
-                *place = Some(zygote);
+            match batch.failure {
+                None => *place = Some(zygote),
+                Some(WorkerError::Late) => outcomes.push(Outcome::Limit(LimitKind::Wall)),
+                Some(error) if lost_at == Some(outcomes.len()) => {
+                    outcomes.push(Outcome::Crashed(error.to_string()));
+                }
+                Some(_) => lost_at = Some(outcomes.len()),
             }
         }
         Ok(outcomes)

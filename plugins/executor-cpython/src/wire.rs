@@ -1,6 +1,20 @@
-//! Arguments as the JSON that the harness decodes: containers are arrays that start with a tag.
+//! Jobs as the harness reads them. Arguments are JSON in which containers are arrays that start with a tag.
 
 use azr_executor::{Arguments, Value};
+
+/// Calls of a program: the limits (wall time and processor time in milliseconds, address space and output in bytes)
+/// as 8 bytes each, the number of calls as 4, then the program and every call after its length in 4 bytes, all
+/// little endian.
+pub(crate) fn job(limits: [u64; 4], source: &str, calls: &[String]) -> Vec<u8> {
+    let number = |length: usize| u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
+    let mut body = limits.map(u64::to_le_bytes).concat();
+    body.extend(number(calls.len()));
+    for text in std::iter::once(source).chain(calls.iter().map(String::as_str)) {
+        body.extend(number(text.len()));
+        body.extend(text.as_bytes());
+    }
+    body
+}
 
 /// `[[positional, …], [[name, value], …]]`.
 pub(crate) fn arguments(arguments: &Arguments) -> String {
@@ -84,6 +98,15 @@ fn write_str(text: &mut String, value: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn texts_follow_their_lengths() {
+        let body = job([1, 2, 3, 1 << 40], "é", &["[]".to_owned(), String::new()]);
+        let numbers = [1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0];
+        assert_eq!(body[..24], numbers);
+        assert_eq!(body[24..36], [0, 0, 0, 0, 0, 1, 0, 0, 2, 0, 0, 0]);
+        assert_eq!(&body[36..], b"\x02\0\0\0\xc3\xa9\x02\0\0\0[]\0\0\0\0");
+    }
 
     #[test]
     fn every_kind_has_its_tag() {

@@ -3,14 +3,14 @@
 use std::time::{Duration, Instant};
 
 use azr_executor::ImportPolicy;
-use azr_executor::sandbox::{NOBODY, WorkerSpec, filter};
+use azr_executor::sandbox::{NOBODY, Process, WorkerSpec, filter};
 use azr_executor::value::MAX_BYTES;
 use azr_executor::worker::{Worker, WorkerError};
-use azr_plugin::{CallContext, ErrorCode, LimitKind, Limits, Outcome, PluginError, Result};
+use azr_plugin::{CallContext, ErrorCode, Limits, Outcome, PluginError, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::answer;
 use crate::interpreter::Interpreter;
+use crate::{answer, wire};
 
 const HARNESS: &str = include_str!("harness.py");
 
@@ -47,31 +47,21 @@ struct Hello {
     filter_holds: bool,
 }
 
-/// Calls of one program, as the harness reads them.
-#[derive(Serialize)]
-struct JobFrame<'a> {
-    source: &'a str,
-    calls: &'a [String],
-    fresh: bool,
-    wall_ms: u64,
-    cpu_ms: u64,
-    memory_bytes: u64,
-    output_bytes: usize,
-}
-
 /// A running zygote. Dropping it ends it and what it runs.
 #[derive(Debug)]
 pub(crate) struct Zygote {
     worker: Worker,
     filter_holds: bool,
+    /// Address space of the idle interpreter, which limits on memory start from.
+    idle_bytes: u64,
 }
 
 /// What became of a batch of calls.
 pub(crate) struct Batch {
-    /// Outcomes of the first calls; at least one.
+    /// Outcomes of the first calls.
     pub(crate) outcomes: Vec<Outcome>,
-    /// Whether the zygote may be used again.
-    pub(crate) is_alive: bool,
+    /// Why the next call has none; the zygote must be dropped then.
+    pub(crate) failure: Option<WorkerError>,
 }
 
 impl Launch {
@@ -79,12 +69,15 @@ impl Launch {
         let unavailable = |error: &dyn std::fmt::Display| {
             PluginError::new(ErrorCode::Unavailable, error.to_string())
         };
-        let program_filter = filter::program().map_err(|error| unavailable(&error))?;
+        let program_filter = filter::allow_list(&[]).map_err(|error| unavailable(&error))?;
         let settings = Settings {
             modules: policy.modules.iter().map(String::as_str).collect(),
             refused: policy.refused_names.iter().map(String::as_str).collect(),
             open,
-            filter: program_filter.iter().map(|byte| format!("{byte:02x}")).collect(),
+            filter: filter::bytes(&program_filter)
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect(),
             user: NOBODY,
         };
         let settings = serde_json::to_vec(&settings).map_err(|error| unavailable(&error))?;
@@ -101,12 +94,22 @@ impl Zygote {
                 ErrorCode::Unavailable,
                 format!("cannot run {} in the sandbox: {error}", path.display()),
             )
-            .with_hint("name another interpreter with the option python")
+            .with_hint("name another interpreter with the option python of this executor")
         };
         let spec = WorkerSpec {
             program: path.clone(),
             arguments: ["-s", "-S", "-B", "-c", HARNESS].iter().map(Into::into).collect(),
-            environment: vec![("PYTHONHASHSEED".to_owned(), hash_seed.to_string())],
+            environment: [
+                ("PYTHONHASHSEED", hash_seed.to_string().as_str()),
+                ("LC_CTYPE", "C.UTF-8"),
+                // Symbols that were looked up before the first fork need no page of their own after it.
+                ("LD_BIND_NOW", "1"),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .to_vec(),
+            readable: launch.interpreter.readable.clone(),
+            // Results that depend on an address differ between the two.
+            fixed_addresses: hash_seed == 0,
         };
         let mut worker = Worker::start(&spec, LONGEST_FRAME).map_err(failed)?;
         let deadline = Instant::now() + START_TIMEOUT;
@@ -114,11 +117,14 @@ impl Zygote {
         let frame = worker.receive(deadline, &|| false).map_err(failed)?;
         let hello: Hello = serde_json::from_slice(&frame)
             .map_err(|_| failed(WorkerError::Protocol(frame.len())))?;
-        Ok(Self { worker, filter_holds: hello.filter_holds })
+        let ended = || failed(WorkerError::Ended);
+        let idle_bytes = worker.process().address_space_bytes().ok_or_else(ended)?;
+        Ok(Self { worker, filter_holds: hello.filter_holds, idle_bytes })
     }
 
-    pub(crate) fn id(&self) -> u32 {
-        self.worker.id()
+    /// The process that programs are forked from.
+    pub(crate) fn process(&self) -> &Process {
+        self.worker.process()
     }
 
     /// Whether children run under the strict filter; the zygote tried it.
@@ -126,7 +132,7 @@ impl Zygote {
         self.filter_holds
     }
 
-    /// Runs `calls` of a program until all are answered or the zygote itself fails, which costs it its life.
+    /// Runs `calls` of a program until all are answered or the zygote itself fails.
     ///
     /// # Errors
     /// Only when the context is cancelled; the zygote must be dropped then.
@@ -134,7 +140,6 @@ impl Zygote {
         &mut self,
         source: &str,
         calls: &[String],
-        fresh: bool,
         limits: &Limits,
         context: &dyn CallContext,
     ) -> Result<Batch> {
@@ -142,12 +147,10 @@ impl Zygote {
             usize::try_from(limits.output_bytes).unwrap_or(usize::MAX).min(MAX_BYTES);
         // A day bounds the arithmetic of clocks on both sides.
         let wall_ms = limits.wall_ms.clamp(1, 86_400_000);
-        let memory_bytes = limits.memory_bytes.min(1 << 44);
         let cpu_ms = limits.cpu_ms.clamp(1, 86_400_000);
-        let frame = JobFrame { source, calls, fresh, wall_ms, cpu_ms, memory_bytes, output_bytes };
-        let body = serde_json::to_vec(&frame).map_err(|error| {
-            PluginError::new(ErrorCode::Internal, format!("job does not encode: {error}"))
-        })?;
+        let address_space_bytes = self.idle_bytes + limits.memory_bytes.min(1 << 44);
+        let limits = [wall_ms, cpu_ms, address_space_bytes, output_bytes as u64];
+        let body = wire::job(limits, source, calls);
         let is_cancelled = || context.is_cancelled();
         let mut outcomes = Vec::with_capacity(calls.len());
         let mut exchanged = self.worker.send(&body, Instant::now() + SEND_TIMEOUT, &is_cancelled);
@@ -158,15 +161,8 @@ impl Zygote {
             });
         }
         match exchanged {
-            Ok(()) => Ok(Batch { outcomes, is_alive: true }),
             Err(WorkerError::Cancelled) => Err(cancelled()),
-            Err(error) => {
-                outcomes.push(match error {
-                    WorkerError::Late => Outcome::Limit(LimitKind::Wall),
-                    _ => Outcome::Crashed(error.to_string()),
-                });
-                Ok(Batch { outcomes, is_alive: false })
-            }
+            exchanged => Ok(Batch { outcomes, failure: exchanged.err() }),
         }
     }
 }

@@ -89,14 +89,15 @@ pub fn worker() -> Result<BpfProgram, seccompiler::BackendError> {
     compile(rules, SeccompAction::Allow, refuse())
 }
 
-/// The allow list of a program: no files, processes, signals, sockets or sleeping, no new executable memory.
-/// The bytes are an array of `struct sock_filter`, to be installed after the last privileged step.
+/// The allow list of a program: memory, its own end, writing to what is already open, and the calls in `also`. No
+/// files, processes, signals, sockets or sleeping, no new executable memory. To be installed after the last
+/// privileged step, with [`seccompiler::apply_filter`] or from [`bytes`].
 ///
 /// # Errors
 /// When the processor is none that the filter compiler knows.
-pub fn program() -> Result<Vec<u8>, seccompiler::BackendError> {
+pub fn allow_list(also: &[i64]) -> Result<BpfProgram, seccompiler::BackendError> {
     let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
-        PROGRAM_ALLOWED.iter().map(|call| (*call, Vec::new())).collect();
+        PROGRAM_ALLOWED.iter().chain(also).map(|call| (*call, Vec::new())).collect();
     for call in [libc::SYS_mmap, libc::SYS_mprotect] {
         let executable = u64::from(libc::PROT_EXEC.unsigned_abs());
         let not_executable = SeccompCondition::new(
@@ -107,15 +108,19 @@ pub fn program() -> Result<Vec<u8>, seccompiler::BackendError> {
         )?;
         rules.insert(call, vec![SeccompRule::new(vec![not_executable])?]);
     }
-    let instructions = compile(rules, refuse(), SeccompAction::Allow)?;
-    Ok(instructions
+    compile(rules, refuse(), SeccompAction::Allow)
+}
+
+/// A filter as an array of the kernel's `struct sock_filter`.
+pub fn bytes(filter: &BpfProgram) -> Vec<u8> {
+    filter
         .iter()
         .flat_map(|instruction| {
             let [code_low, code_high] = instruction.code.to_ne_bytes();
             let [k0, k1, k2, k3] = instruction.k.to_ne_bytes();
             [code_low, code_high, instruction.jt, instruction.jf, k0, k1, k2, k3]
         })
-        .collect())
+        .collect()
 }
 
 fn refuse() -> SeccompAction {
@@ -138,8 +143,9 @@ mod tests {
     #[test]
     fn filters_compile_within_the_kernels_limit() {
         assert!((100..4_096).contains(&worker().unwrap().len()));
-        let program = program().unwrap();
-        assert_eq!(program.len() % 8, 0);
-        assert!((20 * 8..4_096 * 8).contains(&program.len()));
+        let program = allow_list(&[]).unwrap();
+        assert!((20..4_096).contains(&program.len()));
+        assert_eq!(bytes(&program).len(), program.len() * 8);
+        assert!(allow_list(&[libc::SYS_read]).unwrap().len() > program.len());
     }
 }

@@ -60,26 +60,29 @@ fn hostile_program(name: &str) -> String {
     std::fs::read_to_string(path).unwrap()
 }
 
-/// Living processes that this test process started: directly (zygotes) and through those (programs).
+/// Ids of the living processes that this process started itself.
+fn zygotes() -> Vec<u32> {
+    children(&[std::process::id()])
+}
+
+/// Ids of the living processes that any of these started.
+fn children(of: &[u32]) -> Vec<u32> {
+    let child = |entry: std::fs::DirEntry| {
+        let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+        let (head, tail) = stat.rsplit_once(')')?;
+        let mut fields = tail.split_whitespace();
+        let is_living = fields.next()? != "Z";
+        let parent: u32 = fields.next()?.parse().ok()?;
+        let id = head.split_once(' ')?.0.parse().ok()?;
+        (is_living && of.contains(&parent)).then_some(id)
+    };
+    std::fs::read_dir("/proc").unwrap().flatten().filter_map(child).collect()
+}
+
+/// Number of zygotes and of programs.
 fn processes() -> (usize, usize) {
-    let parents: Vec<(u32, u32)> = std::fs::read_dir("/proc")
-        .unwrap()
-        .flatten()
-        .filter_map(|entry| {
-            let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
-            let (head, tail) = stat.rsplit_once(')')?;
-            let mut fields = tail.split_whitespace();
-            let is_living = fields.next()? != "Z";
-            let parent = fields.next()?.parse().ok()?;
-            let id = head.split_once(' ')?.0.parse().ok()?;
-            is_living.then_some((id, parent))
-        })
-        .collect();
-    let children_of =
-        |of: u32| parents.iter().filter(move |(_, parent)| *parent == of).map(|(id, _)| *id);
-    let zygotes: Vec<u32> = children_of(std::process::id()).collect();
-    let programs = zygotes.iter().map(|zygote| children_of(*zygote).count()).sum();
-    (zygotes.len(), programs)
+    let zygotes = zygotes();
+    (zygotes.len(), children(&zygotes).len())
 }
 
 /// Waits until no program runs any more: a killed process takes a moment to end.

@@ -94,21 +94,59 @@ fn progress_reaches_the_total() {
     assert_eq!(executor.run(&[], &Quiet).unwrap(), []);
 }
 
+/// Kills the zygote of a worker, also while it serves.
+fn kill_a_zygote() {
+    for zygote in zygotes() {
+        let _ = std::process::Command::new("kill").args(["-9", &zygote.to_string()]).status();
+    }
+}
+
 #[test]
-fn a_lost_zygote_is_replaced() {
+fn a_lost_zygote_costs_no_job() {
     let _turn = turn();
     let executor = executor(Policy::Strict, 1);
-    let zygote = std::fs::read_dir("/proc").unwrap().flatten().find_map(|entry| {
-        let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
-        let parent = stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.to_owned();
-        (parent == std::process::id().to_string()).then(|| entry.file_name().into_string().ok())?
-    });
-    let killed =
-        std::process::Command::new("kill").args(["-9", &zygote.unwrap()]).status().unwrap();
-    assert!(killed.success());
+    kill_a_zygote();
     let outcomes = run_all(&executor, "def f(x): return x", &["1", "2"], Purpose::Check);
-    assert!(matches!(outcomes[0], Outcome::Crashed(_)), "{outcomes:?}");
-    assert_eq!(outcomes[1], value("2"));
+    assert_eq!(outcomes, [value("1"), value("2")]);
+    // In the middle of a batch: the call that was running is run again, those before it are not.
+    let slow = "def f(x):\n    for i in range(x): pass\n    return x";
+    let calls = ["1", "2", "6000000", "3"];
+    let mut job = job(slow, &calls, Purpose::Check);
+    (job.limits.wall_ms, job.limits.cpu_ms) = (60_000, 60_000);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while processes().1 == 0 {
+                std::thread::yield_now();
+            }
+            std::thread::sleep(Duration::from_millis(50));
+            kill_a_zygote();
+        });
+        let reports = executor.run(&[job], &Quiet).unwrap();
+        assert_eq!(reports[0].outcomes, calls.map(value));
+    });
+    assert_no_program_runs();
+}
+
+#[test]
+fn a_zygote_that_is_lost_again_and_again_is_told() {
+    let _turn = turn();
+    let executor = executor(Policy::Strict, 1);
+    let mut job = job("def f(x):\n    while True: pass", &["1"], Purpose::Check);
+    (job.limits.wall_ms, job.limits.cpu_ms) = (60_000, 60_000);
+    let is_done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !is_done.load(Ordering::Relaxed) {
+                if processes().1 > 0 {
+                    kill_a_zygote();
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        let reports = executor.run(&[job], &Quiet).unwrap();
+        is_done.store(true, Ordering::Relaxed);
+        assert!(matches!(&reports[0].outcomes[..], [Outcome::Crashed(_)]), "{reports:?}");
+    });
 }
 
 #[test]

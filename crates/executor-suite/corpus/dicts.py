@@ -52,7 +52,7 @@ def f(words):
 #: sets_of_ints || «ints 4..9», «ints 4..9»
 def f(a, b):
     (x, y) = (set(a), set(b))
-    «o:common|both» = x «&|-|^||» y
+    «o:common|both» = x «&|-|^» y
     «z:extra|limit» = {n for n in y if n > «k:3..12»}
     return (sorted(«o»), len(«z»), max(x) «in|not in» y)
 #: subset_counts || «ints 4..7 of 1..9», «5..20»

@@ -31,7 +31,7 @@ def f(«v:nums|a|items»):
             product = «v»[i] * «v»[j]
             if product «<|>» «0..20»:
                 «r» += product
-            «elif product == «1..9»|elif i + j > «4..9»»:
+            elif «product == «1..9»|i + j > «4..9»»:
                 break
     return «r»
 #: argsort || «ints 3..9»

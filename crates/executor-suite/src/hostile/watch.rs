@@ -17,6 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(super) struct Baseline {
     n_threads: usize,
+    patience: Duration,
 }
 
 impl Baseline {
@@ -29,14 +30,14 @@ impl Baseline {
             std::thread::sleep(Duration::from_millis(5));
             descendants().iter().map(|process| process.n_threads).sum()
         });
-        Ok(Self { n_threads: samples.min().unwrap_or(0) })
+        Ok(Self { n_threads: samples.min().unwrap_or(0), patience: PATIENCE })
     }
 
     /// What was left behind since.
     pub(super) fn deviations(&self) -> Vec<String> {
         let mut whats: Vec<String> =
             marks().iter().map(|path| format!("{} was written", path.display())).collect();
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + self.patience;
         loop {
             let processes = descendants();
             if processes.iter().map(|process| process.n_threads).sum::<usize>() <= self.n_threads {
@@ -127,9 +128,14 @@ mod tests {
 
     #[test]
     fn a_surviving_process_and_its_hold_on_the_output_are_seen() {
-        let baseline = Baseline { n_threads: 0 };
+        let baseline = Baseline { n_threads: 0, patience: Duration::from_millis(50) };
         let shares = |output: Stdio| {
-            let mut child = Command::new("sleep").arg("60").stdout(output).spawn().unwrap();
+            let mut child = Command::new("sleep")
+                .arg("60")
+                .stdout(output)
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap();
             let id = child.id();
             let found = descendants().iter().any(|process| process.id == id);
             let whats = baseline.deviations();

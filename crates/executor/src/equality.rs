@@ -1,6 +1,9 @@
-//! The two ways in which values are compared.
+//! The ways in which values are compared.
 //!
 //! [`strict`] asks whether two runs did the same: types, bits and dict order count, NaN is itself.
+//!
+//! [`agree`] asks whether two interpreters did the same: like `strict`, with a tolerance of 1e-9 between
+//! floats, because interpreters round sums differently.
 //!
 //! [`answer`] asks whether an answer is right: Python's `==` on plain data, with a tolerance of 1e-9 between
 //! floats. NaN equals nothing there, as in Python: a task whose gold value holds a NaN has no right
@@ -16,27 +19,38 @@ pub const RELATIVE_TOLERANCE: f64 = 1e-9;
 
 /// Whether two values are the same to the bit. Reflexive and symmetric.
 pub fn strict(left: &Value, right: &Value) -> bool {
+    alike(left, right, same_bits)
+}
+
+/// Whether two values are the same but for the rounding of floats ([`RELATIVE_TOLERANCE`]). Reflexive and
+/// symmetric.
+pub fn agree(left: &Value, right: &Value) -> bool {
+    alike(left, right, |left, right| same_bits(left, right) || close((left, 0.0), (right, 0.0)))
+}
+
+fn alike(left: &Value, right: &Value, same_float: fn(f64, f64) -> bool) -> bool {
     use Value::{Bool, Bytes, Complex, Dict, Float, FrozenSet, Int, List, None, Set, Str, Tuple};
+    let same = |left: &Value, right: &Value| alike(left, right, same_float);
     match (left, right) {
         (None, None) => true,
         (Bool(left), Bool(right)) => left == right,
         (Int(left), Int(right)) => left == right,
-        (Float(left), Float(right)) => same_bits(*left, *right),
+        (Float(left), Float(right)) => same_float(*left, *right),
         (Complex(left_re, left_im), Complex(right_re, right_im)) => {
-            same_bits(*left_re, *right_re) && same_bits(*left_im, *right_im)
+            same_float(*left_re, *right_re) && same_float(*left_im, *right_im)
         }
         (Str(left), Str(right)) => left == right,
         (Bytes(left), Bytes(right)) => left == right,
         (List(left), List(right))
         | (Tuple(left), Tuple(right))
         | (Set(left), Set(right))
-        | (FrozenSet(left), FrozenSet(right)) => same_items(left, right, strict),
+        | (FrozenSet(left), FrozenSet(right)) => same_items(left, right, same),
         (Dict(left), Dict(right)) => {
             left.len() == right.len()
                 && left
                     .iter()
                     .zip(right)
-                    .all(|(left, right)| strict(&left.0, &right.0) && strict(&left.1, &right.1))
+                    .all(|(left, right)| same(&left.0, &right.0) && same(&left.1, &right.1))
         }
         _ => false,
     }
@@ -72,7 +86,7 @@ fn same_bits(left: f64, right: f64) -> bool {
     left.to_bits() == right.to_bits() || (left.is_nan() && right.is_nan())
 }
 
-fn same_items(left: &[Value], right: &[Value], same: fn(&Value, &Value) -> bool) -> bool {
+fn same_items(left: &[Value], right: &[Value], same: impl Fn(&Value, &Value) -> bool) -> bool {
     left.len() == right.len() && left.iter().zip(right).all(|(left, right)| same(left, right))
 }
 
@@ -185,6 +199,31 @@ mod tests {
             ("1.0", "1.00000001"),
         ] {
             assert!(!answers(left, right), "{left} {right}");
+        }
+    }
+
+    #[test]
+    fn agreement_forgives_rounding_only() {
+        let same = |left: &str, right: &str| {
+            agree(&parse_literal(left).unwrap(), &parse_literal(right).unwrap())
+        };
+        for (left, right) in [
+            ("0.30000000000000004", "0.3"),
+            ("[nan, inf]", "[nan, inf]"),
+            ("{'a': (0.1, {2, 1})}", "{'a': (0.10000000000000002, {1, 2})}"),
+        ] {
+            assert!(same(left, right) && same(right, left), "{left} {right}");
+        }
+        for (left, right) in [
+            ("1", "1.0"),
+            ("1", "True"),
+            ("nan", "1.0"),
+            ("inf", "1e308"),
+            ("{'a': 1, 'b': 2}", "{'b': 2, 'a': 1}"),
+            ("{1}", "frozenset({1})"),
+            ("1.0", "1.00000001"),
+        ] {
+            assert!(!same(left, right) && !same(right, left), "{left} {right}");
         }
     }
 

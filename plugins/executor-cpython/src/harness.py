@@ -93,6 +93,9 @@ def f(text: str, numbers: List[int], table: Dict[str, int], *rest, **more) -> li
 SAMPLE_CALL = '[["Some words a b, and others", ["l", 3, 1, 2, 9], ["d", "some", 1, "b", 2]], []]'
 N_SAMPLES = 40
 
+# Objects of each size that the allocator knows; more than there are free places.
+N_FILLERS = 200
+
 monotonic = time.monotonic
 clock_gettime = time.clock_gettime
 
@@ -320,7 +323,8 @@ def call_once(code, arguments, table):
     """Runs the program in a fresh namespace and calls its function."""
     module = types.ModuleType("program")
     sys.modules["program"] = module
-    module.__dict__["__builtins__"] = dict(table)
+    # Not a copy, which would touch every one of its entries: a process runs one program.
+    module.__dict__["__builtins__"] = table
     positional, keyword = json.loads(arguments)
     positional = [decode(item) for item in positional]
     keyword = {name: decode(item) for name, item in keyword}
@@ -453,6 +457,16 @@ def give_up_root(user):
         pass
 
 
+def fill_pools():
+    """Objects that take up the free places between others, so that those of a child lie together on pages of their own."""
+    sizes = range(48, 513, 16)
+    return [
+        filler
+        for _ in range(N_FILLERS)
+        for filler in (object(), float("1.5"), *(bytes(size - bytes().__sizeof__()) for size in sizes))
+    ]
+
+
 def jobs():
     while True:
         body = memoryview(read_frame())
@@ -491,6 +505,8 @@ def main():
     if not sample.startswith(b"V"):
         raise SystemError(sample)
     gc.collect()
+    # Held as long as the zygote lives.
+    settings["fillers"] = fill_pools()
     gc.freeze()
     hello = {"python": "%d.%d.%d" % sys.version_info[:3], "filter_holds": in_force}
     write_frame(1, json.dumps(hello).encode())

@@ -2,7 +2,6 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
-use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use azr_executor_cpython::{CpythonExecutor, CpythonOptions, Policy};
@@ -12,6 +11,7 @@ mod gold;
 mod honest;
 mod hostile;
 mod robust;
+mod scenario;
 
 /// Tests run one after the other: they count processes, and limits are times.
 static TURN: Mutex<()> = Mutex::new(());
@@ -53,11 +53,6 @@ fn value(text: &str) -> Outcome {
 
 fn exception(name: &str) -> Outcome {
     Outcome::Exception(name.to_owned())
-}
-
-fn hostile_program(name: &str) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/hostile").join(name);
-    std::fs::read_to_string(path).unwrap()
 }
 
 /// Ids of the living processes that this process started itself.

@@ -24,7 +24,7 @@ pub(crate) fn grade(
     answers: &[Answer],
     context: &dyn CallContext,
 ) -> Result<Vec<Grade>> {
-    let mut plan = Plan { options, wave: Wave::default(), jobs: BTreeMap::new() };
+    let mut plan = Plan { options, wave: Wave::default(), jobs: BTreeMap::new(), calls: BTreeMap::new() };
     let pending = answers.iter().map(|answer| plan.add(answer)).collect::<Result<Vec<_>>>()?;
     let reports = plan.wave.run(executor, answers.len() as u64, context)?;
     Ok(pending
@@ -42,16 +42,18 @@ struct Pending {
 enum Verdict {
     /// Known without a run.
     Known(std::result::Result<(), Reason>),
-    /// The calls of a job must return these values.
-    Run { job: usize, expected: Vec<Value> },
+    /// These calls of a job must return these values.
+    Run { job: usize, expected: Vec<(usize, Value)> },
 }
 
 /// The jobs of a wave while it is put together.
 struct Plan<'a> {
     options: &'a CodeOptions,
     wave: Wave,
-    /// Index of the job for a program, its calls and the executor it is pinned to: equal work is done once.
-    jobs: BTreeMap<(String, Vec<String>, Option<String>), usize>,
+    /// Index of the job for a program and the executor it is pinned to: it is sent once, with all its calls.
+    jobs: BTreeMap<(String, Option<String>), usize>,
+    /// Index of each call within its job: equal calls are run once.
+    calls: BTreeMap<(usize, String), usize>,
 }
 
 impl Plan<'_> {
@@ -105,10 +107,8 @@ impl Plan<'_> {
         if call == task.input.canonical {
             return Ok(Verdict::Known(Ok(())));
         }
-        // Answers never share a job: calls of one job may run in one process, and a program that leaves
-        // something behind there could let one answer decide about another.
-        let job = self.job(task.program, vec![call], task.executor);
-        Ok(Verdict::Run { job, expected: vec![gold] })
+        // The answers to one task share a job: its calls are independent of each other.
+        Ok(self.run(task.program, task.executor, vec![(call, gold)]))
     }
 
     /// The answered program must return the gold values for the hidden inputs.
@@ -119,23 +119,42 @@ impl Plan<'_> {
         source: &str,
     ) -> std::result::Result<Verdict, Reason> {
         let program = gate::runnable(self.options, source)?.source;
-        let calls = task.hidden().map(|(input, _)| input.canonical.clone()).collect();
+        let calls = task.hidden().map(|(input, _)| input.canonical.clone()).zip(gold).collect();
         // The program is the model's own: any executor may run it, whichever made the gold values.
-        let job = self.job(program, calls, None);
-        Ok(Verdict::Run { job, expected: gold })
+        Ok(self.run(program, None, calls))
     }
 
-    fn job(&mut self, program: String, calls: Vec<String>, pinned: Option<String>) -> usize {
-        let Self { options, wave, jobs } = self;
-        let key = (program, calls, pinned);
-        let job = jobs.get(&key).copied().unwrap_or_else(|| {
-            let (program, calls, pinned) = key.clone();
-            let limits = options.limits.to_limits();
-            wave.push(Job { program, calls, purpose: Purpose::Check, limits, pinned })
-        });
-        wave.n_decided[job] += 1;
-        jobs.insert(key, job);
-        job
+    /// The calls of a program must return the values beside them.
+    fn run(
+        &mut self,
+        program: String,
+        pinned: Option<String>,
+        calls: Vec<(String, Value)>,
+    ) -> Verdict {
+        let job = match self.jobs.get(&(program.clone(), pinned.clone())) {
+            Some(job) => *job,
+            None => {
+                let job = self.wave.push(Job {
+                    program: program.clone(),
+                    calls: Vec::new(),
+                    purpose: Purpose::Check,
+                    limits: self.options.limits.to_limits(),
+                    pinned: pinned.clone(),
+                });
+                self.jobs.insert((program, pinned), job);
+                job
+            }
+        };
+        self.wave.n_decided[job] += 1;
+        let known = &mut self.wave.jobs[job].calls;
+        let mut index_of = |call: String| {
+            *self.calls.entry((job, call)).or_insert_with_key(|(_, call)| {
+                known.push(call.clone());
+                known.len() - 1
+            })
+        };
+        let expected = calls.into_iter().map(|(call, gold)| (index_of(call), gold)).collect();
+        Verdict::Run { job, expected }
     }
 }
 
@@ -145,11 +164,11 @@ impl Pending {
             Verdict::Known(known) => vec![known],
             Verdict::Run { job, expected } => {
                 let outcomes = reports.get(job).map_or(&[][..], |report| &report.outcomes);
-                let compare = |(index, gold): (usize, &Value)| {
-                    let returned = outcomes.get(index).map_or(Err(Reason::Crashed), value_of)?;
+                let compare = |(index, gold): &(usize, Value)| {
+                    let returned = outcomes.get(*index).map_or(Err(Reason::Crashed), value_of)?;
                     if equality::answer(&returned, gold) { Ok(()) } else { Err(Reason::Wrong) }
                 };
-                expected.iter().enumerate().map(compare).collect()
+                expected.iter().map(compare).collect()
             }
         };
         let n_right = results.iter().filter(|result| result.is_ok()).count();
@@ -323,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_share_a_job_only_if_they_are_equal() {
+    fn a_program_is_sent_once_and_equal_calls_are_run_once() {
         let executor = squares();
         let nine = call_task(Kind::Abduction, SQUARE, "3", "9");
         let four = call_task(Kind::Abduction, SQUARE, "2", "4");
@@ -343,8 +362,8 @@ mod tests {
         let wave = executor.last_wave();
         let calls: Vec<_> =
             wave.iter().map(|job| (job.calls.len(), job.pinned.as_deref())).collect();
-        assert_eq!(calls, [(1, Some("table")), (1, Some("table"))]);
-        assert_eq!(*recorder.told.lock().unwrap(), [(2, 5), (4, 5), (5, 5)]);
+        assert_eq!(calls, [(2, Some("table"))]);
+        assert_eq!(*recorder.told.lock().unwrap(), [(2, 5), (5, 5)]);
     }
 
     #[test]

@@ -22,7 +22,7 @@ fn executor() -> Option<Arc<dyn Executor>> {
 pub(crate) fn domain(options: CodeOptions) -> Option<CodeDomain> {
     let limits =
         RunLimits { wall_ms: 2_000, cpu_ms: 400, memory_bytes: 128 << 20, ..RunLimits::default() };
-    let services = Services { executor: Some(executor()?) };
+    let services = Services { executor: Some(executor()?), ..Services::default() };
     Some(CodeDomain::create(CodeOptions { limits, ..options }, services).unwrap())
 }
 

@@ -24,7 +24,7 @@ pub const ENTRY: &str = "f";
 
 /// Stack for everything that walks a syntax tree. A tree is at most one level deep per source byte, and
 /// no walk takes 16 KiB per level; pages that are not touched cost nothing.
-const STACK_BYTES: usize = MAX_SOURCE_BYTES * (16 << 10);
+pub(crate) const STACK_BYTES: usize = MAX_SOURCE_BYTES * (16 << 10);
 
 /// A program that passed the gate.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,12 +98,48 @@ impl Program {
     /// # Errors
     /// See [`ProgramError`].
     pub fn parse(source: &str, policy: &ImportPolicy) -> Result<Self, ProgramError> {
-        if source.len() > MAX_SOURCE_BYTES {
-            return Err(ProgramError::TooLarge);
-        }
-        let source = normalised(source);
-        stacker::grow(STACK_BYTES, || judge(source, policy))
+        with_stack(source, |source| {
+            let Accepted { source, entry_renamed, module, imports } = judge(source, policy)?;
+            let n_lines = source.lines().count();
+            Ok(Self { source, entry_renamed, imports, n_lines, canonical: canonical::text(module) })
+        })
     }
+}
+
+/// Judges a program as [`Program::parse`] does and shows `look` its source text and syntax tree, without the
+/// further work that a [`Program`] is. Without a policy only the syntax is judged and nothing is renamed.
+///
+/// # Errors
+/// See [`ProgramError`].
+pub fn inspect<R>(
+    source: &str,
+    policy: Option<&ImportPolicy>,
+    look: impl FnOnce(&str, &ModModule) -> R,
+) -> Result<R, ProgramError> {
+    with_stack(source, |source| match policy {
+        Some(policy) => judge(source, policy).map(|program| look(&program.source, &program.module)),
+        None => syntax_tree(&source).map(|module| look(&source, &module)),
+    })
+}
+
+/// A program that passed the gate, with its syntax tree.
+struct Accepted {
+    source: String,
+    entry_renamed: Option<String>,
+    module: ModModule,
+    imports: Vec<String>,
+}
+
+/// Trees are made, walked and dropped in here only.
+fn with_stack<R>(
+    source: &str,
+    judge: impl FnOnce(String) -> Result<R, ProgramError>,
+) -> Result<R, ProgramError> {
+    if source.len() > MAX_SOURCE_BYTES {
+        return Err(ProgramError::TooLarge);
+    }
+    let source = normalised(source);
+    stacker::maybe_grow(STACK_BYTES, STACK_BYTES, || judge(source))
 }
 
 fn normalised(source: &str) -> String {
@@ -116,7 +152,7 @@ fn normalised(source: &str) -> String {
     format!("{}\n", lines.get(start..).unwrap_or_default())
 }
 
-fn judge(source: String, policy: &ImportPolicy) -> Result<Program, ProgramError> {
+fn judge(source: String, policy: &ImportPolicy) -> Result<Accepted, ProgramError> {
     let module = syntax_tree(&source)?;
     let names = Names::of(&module);
     let entry = entry_function(&module).ok_or(ProgramError::NoFunction)?;
@@ -134,8 +170,7 @@ fn judge(source: String, policy: &ImportPolicy) -> Result<Program, ProgramError>
         let module = syntax_tree(&renamed)?;
         (renamed, Some(old_name.to_owned()), module)
     };
-    let n_lines = source.lines().count();
-    Ok(Program { source, entry_renamed, imports, n_lines, canonical: canonical::text(module) })
+    Ok(Accepted { source, entry_renamed, module, imports })
 }
 
 fn syntax_tree(source: &str) -> Result<ModModule, ProgramError> {

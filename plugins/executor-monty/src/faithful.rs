@@ -1,0 +1,97 @@
+//! Keeps the interpreter honest: finds on the syntax tree where Monty would silently do something else than CPython.
+//!
+//! A program that could show such a difference is refused with the name of the feature, or rewritten so that it
+//! notices by itself (see [`edits`]). All rules err on the side of refusal: what is refused costs time, what slips
+//! through is a wrong answer.
+//!
+//! | feature | what differs |
+//! |---|---|
+//! | `set order` | sets iterate in the order of insertion |
+//! | `lazy iterator` | generator expressions, `map`, `filter`, `zip`, `enumerate` and `reversed` are lists |
+//! | `float power` | a negative number to a fraction is NaN and not complex, an overflow is infinite |
+//! | `float sum` | sums are compensated as from CPython 3.12 on |
+//! | `nan` | `x in [x]` is false for NaN |
+//! | `except` | a handler could catch what only Monty raises |
+//! | `special method` | only some are called |
+//! | `reflection` | attributes that Monty does not have are seen to be missing |
+
+use azr_executor::Value;
+use azr_executor::literal::Arguments;
+use ruff_python_ast::{Expr, ModModule, Stmt};
+
+mod aliases;
+mod edits;
+mod lazy;
+mod names;
+mod walk;
+
+use walk::Walk;
+
+/// A program as the worker gets it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Faithful {
+    pub(crate) source: String,
+    /// Whether the program collects reasons to distrust its own result.
+    pub(crate) is_guarded: bool,
+}
+
+/// The program in a form that gives CPython's results for calls with these arguments, or the feature that stands against it.
+pub(crate) fn faithful(
+    source: &str,
+    module: &ModModule,
+    calls: &[&Arguments],
+) -> Result<Faithful, &'static str> {
+    if source.contains(crate::guard::PREFIX) {
+        return Err("name");
+    }
+    let mut has_sets = false;
+    for value in calls.iter().flat_map(|call| values(call)) {
+        has_sets |= check_argument(value)?;
+    }
+    let facts = names::Facts::of(module, calls, has_sets);
+    let mut walk = Walk::new(&facts);
+    walk.body(&module.body)?;
+    edits::apply(source, walk.edits, walk.helpers)
+}
+
+fn values(call: &Arguments) -> impl Iterator<Item = &Value> {
+    call.positional.iter().chain(call.keyword.iter().map(|(_, value)| value))
+}
+
+/// Whether an argument is a set. Sets inside other arguments cannot be followed.
+fn check_argument(value: &Value) -> Result<bool, &'static str> {
+    match value {
+        Value::Set(items) | Value::FrozenSet(items) => {
+            items.iter().try_for_each(check_plain)?;
+            Ok(true)
+        }
+        other => check_plain(other).map(|()| false),
+    }
+}
+
+fn check_plain(value: &Value) -> Result<(), &'static str> {
+    match value {
+        Value::Float(value) if value.is_nan() => Err("nan"),
+        Value::Set(items) | Value::FrozenSet(items) if items.len() > 1 => Err("set order"),
+        Value::Set(items) | Value::FrozenSet(items) | Value::List(items) | Value::Tuple(items) => {
+            items.iter().try_for_each(check_plain)
+        }
+        Value::Dict(entries) => entries
+            .iter()
+            .try_for_each(|(key, value)| check_plain(key).and_then(|()| check_plain(value))),
+        _ => Ok(()),
+    }
+}
+
+/// Whether a statement is the definition of a function of this name.
+fn is_function(statement: &Stmt, name: &str) -> bool {
+    matches!(statement, Stmt::FunctionDef(function) if function.name.as_str() == name)
+}
+
+/// The name that an expression is, if it is one.
+fn name(expression: &Expr) -> Option<&str> {
+    match expression {
+        Expr::Name(name) => Some(name.id.as_str()),
+        _ => None,
+    }
+}

@@ -3,10 +3,12 @@
 //! The first line of each file in `hostile/` says it for people (`SAFE:`) and for machines (`ALLOW:`):
 //!
 //! ```text
-//! # SAFE: what must hold || INPUT: calls, separated by ;; || GOLD: value || ALLOW: outcomes, separated by |
+//! # SAFE: what must hold || INPUT: call ;; call || GOLD: value || ALLOW: outcome | outcome ;; outcome
 //! ```
 //!
-//! `GOLD` is the value that a task would hold against the program's, or `None`. An outcome is one of
+//! `GOLD` is the value that a task would hold against the program's, or `None`. What is allowed stands there once
+//! for all calls or once for each. `SETTLES: no` says that runs differ: where gold values are established, no
+//! value may come of the program. An outcome is one of
 //!
 //! * `gate`: under the strict gate the program must be refused; with an open gate something else of the list,
 //! * `refused`: refused whatever the gate, for example because the arguments are no literals,
@@ -49,8 +51,10 @@ pub struct Hostile {
     pub calls: Vec<String>,
     /// The value that a task would hold against the program's.
     pub gold: Option<Value>,
-    /// What may come of each call.
-    pub expected: Expected,
+    /// What may come of each call, in call order.
+    pub expected: Vec<Expected>,
+    /// Whether runs agree, so that a value may become a gold value.
+    pub settles: bool,
 }
 
 /// The outcomes that a safe executor may report for a program.
@@ -83,13 +87,17 @@ impl Hostile {
         let header = source.lines().next()?.strip_prefix("# ")?;
         let (demand, _) = header.split_once(" || ")?;
         let field = |key: &str| header.split(" || ").find_map(|field| field.strip_prefix(key));
-        let calls = field("INPUT: ")?.split(" ;; ").map(canonical).collect();
+        let calls: Vec<String> = field("INPUT: ")?.split(" ;; ").map(canonical).collect();
         let gold = match field("GOLD: ")? {
             "None" => None,
             text => Some(parse_literal(text).ok()?),
         };
-        let expected = Expected::read(field("ALLOW: ")?)?;
-        Some(Self { name, source, demand, calls, gold, expected })
+        let lists: Vec<&str> = field("ALLOW: ")?.split(" ;; ").collect();
+        let of_call = |call| lists.get(call).or(lists.first().filter(|_| lists.len() == 1));
+        let expected =
+            (0..calls.len()).map(|call| Expected::read(of_call(call)?)).collect::<Option<_>>()?;
+        let settles = field("SETTLES: ").is_none();
+        Some(Self { name, source, demand, calls, gold, expected, settles })
     }
 }
 
@@ -162,19 +170,24 @@ mod tests {
     #[test]
     fn every_file_is_well_formed_and_numbered_once() {
         let programs = all();
-        assert_eq!(programs.len(), list::FILES.len());
+        for (name, source) in list::FILES {
+            assert!(Hostile::read(name, source).is_some(), "{name}");
+        }
         let on_disk = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/hostile")).unwrap();
         assert_eq!(on_disk.count(), list::FILES.len());
-        let numbers: Vec<&str> = programs.iter().map(|program| &program.name[..2]).collect();
-        assert!(numbers.windows(2).all(|pair| pair[0] < pair[1]), "{numbers:?}");
+        let number =
+            |program: &Hostile| -> u32 { program.name.split('_').next().unwrap().parse().unwrap() };
+        let numbers: Vec<u32> = programs.iter().map(number).collect();
+        assert!(numbers.is_sorted_by(|left, right| left < right), "{numbers:?}");
         for program in &programs {
             assert!(program.demand.starts_with("SAFE"), "{}", program.name);
             // A program that nothing may come of could not be told from one whose demands were forgotten.
-            let expected = &program.expected;
-            let has_open_outcome = !expected.kinds.is_empty()
-                || !expected.values.is_empty()
-                || expected.without.is_some();
-            assert!(has_open_outcome, "{}", program.name);
+            for expected in &program.expected {
+                let has_open_outcome = !expected.kinds.is_empty()
+                    || !expected.values.is_empty()
+                    || expected.without.is_some();
+                assert!(has_open_outcome, "{}", program.name);
+            }
         }
     }
 

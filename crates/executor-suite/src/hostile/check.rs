@@ -8,7 +8,7 @@ use azr_executor::equality::answer;
 use azr_plugin::{CallContext, Executor, Job, Limits, Outcome, Purpose};
 
 use super::watch::{self, Baseline};
-use super::{Gate, Hostile};
+use super::{Expected, Gate, Hostile};
 
 /// Honest programs, their calls and values. They run in one batch with each hostile program.
 const HONEST: [(&str, &str, &str); 8] = [
@@ -137,23 +137,50 @@ fn deviations(executor: &dyn Executor, program: &Hostile, settings: &Settings) -
     if outcomes.len() != program.calls.len() {
         whats.push(format!("{} outcomes for {} calls", outcomes.len(), program.calls.len()));
     }
-    for outcome in outcomes {
-        if !program.expected.allows(outcome, settings.gate) {
+    for (expected, outcome) in program.expected.iter().zip(outcomes) {
+        let is_value = matches!(outcome, Outcome::Value(_));
+        if !expected.allows(outcome, settings.gate) {
             whats.push(format!("{outcome:?} is not allowed"));
-        } else if pays(program, outcome) {
+        } else if is_value && !program.settles && settings.purpose == Purpose::Gold {
+            whats.push(format!("{outcome:?} was taken for a gold value"));
+        } else if pays(program, expected, outcome) {
             whats.push(format!("{outcome:?} would be paid for"));
+        } else if !is_harmless(outcome) {
+            whats.push(format!("{outcome:?} carries more than a name"));
+        }
+    }
+    whats.extend(unequal_calls(program, outcomes));
+    whats
+}
+
+/// Calls that are the same and came to different values.
+fn unequal_calls(program: &Hostile, outcomes: &[Outcome]) -> Vec<String> {
+    let mut whats = Vec::new();
+    for (index, (call, outcome)) in program.calls.iter().zip(outcomes).enumerate() {
+        let earlier =
+            program.calls.iter().zip(outcomes).take(index).find(|(other, _)| *other == call);
+        if let (Some((_, Outcome::Value(first))), Outcome::Value(second)) = (earlier, outcome)
+            && first != second
+        {
+            whats.push(format!("the same call came to {first} and to {second}"));
         }
     }
     whats
 }
 
+/// Whether what a program chose itself is short and safe to print.
+fn is_harmless(outcome: &Outcome) -> bool {
+    let (Outcome::NonValue(name) | Outcome::Exception(name)) = outcome else { return true };
+    name.len() <= 64 && name.chars().all(|letter| letter.is_ascii_graphic())
+}
+
 /// Whether a task would take the outcome for its gold value without good reason.
-fn pays(program: &Hostile, outcome: &Outcome) -> bool {
+fn pays(program: &Hostile, expected: &Expected, outcome: &Outcome) -> bool {
     let Outcome::Value(text) = outcome else { return false };
     let (Some(gold), Ok(value)) = (&program.gold, Value::from_canonical(text)) else {
         return false;
     };
-    answer(&value, gold) && !program.expected.allows_gold(gold)
+    answer(&value, gold) && !expected.allows_gold(gold)
 }
 
 fn honest_jobs(settings: &Settings) -> Vec<Job> {

@@ -24,10 +24,14 @@ pub(super) struct Helpers {
 /// Marks a piece that holds an operator `**`, perhaps between parentheses; the operator becomes a comma.
 pub(super) const OPERATOR: &str = "**";
 
-/// A power that overflowed or is complex in CPython.
+/// A power that overflowed or is complex in CPython. Where one side is a float or the result must be one, CPython asks the
+/// C library; Monty multiplies, which rounds in another way.
 const POWER: &str = "\
 def __azr_pow(a, b):
-    r = a ** b
+    if isinstance(b, int) and (isinstance(a, float) or isinstance(a, int) and b < 0):
+        r = float(a) ** float(b)
+    else:
+        r = a ** b
     if isinstance(r, float) and r - r != 0.0:
         __azr_flags.append('float power')
     return r

@@ -151,7 +151,7 @@ impl<'a> Walk<'a> {
             Stmt::AugAssign(assign) => {
                 self.target(&assign.target)?;
                 match assign.op {
-                    Operator::Pow if !is_small_power(&assign.value) => Err("float power"),
+                    Operator::Pow => Err("float power"),
                     Operator::BitAnd | Operator::BitOr | Operator::BitXor | Operator::Sub => {
                         self.expression(&assign.value, Use::Ask)
                     }
@@ -374,7 +374,8 @@ impl<'a> Walk<'a> {
             Operator::BitAnd | Operator::BitOr | Operator::BitXor | Operator::Sub => Use::Ask,
             _ => Use::Escape,
         };
-        let is_guarded = operation.op == Operator::Pow && !is_small_power(&operation.right);
+        let is_guarded = operation.op == Operator::Pow
+            && !(is_whole(&operation.left) && is_whole(&operation.right));
         if is_guarded {
             self.helpers.power = true;
             let start = operation.range.start().to_usize();
@@ -535,10 +536,9 @@ fn element(use_: Use) -> Use {
     if use_ == Use::Result { Use::Result } else { Use::Escape }
 }
 
-/// A small whole power never overflows silently and is never complex.
-fn is_small_power(power: &Expr) -> bool {
-    matches!(power, Expr::NumberLiteral(literal)
-        if matches!(&literal.value, Number::Int(value) if value.as_u8() == Some(0) || value.as_u8() == Some(1)))
+/// A whole number; a power of two of them is exact.
+fn is_whole(power: &Expr) -> bool {
+    matches!(power, Expr::NumberLiteral(literal) if matches!(literal.value, Number::Int(_)))
 }
 
 fn check_handler(handler: &ExceptHandler) -> Checked {

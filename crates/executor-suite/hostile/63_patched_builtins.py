@@ -1,4 +1,4 @@
-# SAFE: builtins that one call replaces are whole in the next call || INPUT: 1 ;; 2 || GOLD: None || ALLOW: gate | error | = 99 ;; gate | error | = [2, '2', 3]
+# SAFE: builtins that one call replaces are whole in the next call || INPUT: 1 ;; 2 || GOLD: None || ALLOW: gate | error | crash | = 99 ;; gate | error | = [2, '2', 3]
 import builtins
 def f(x):
     if x == 1:

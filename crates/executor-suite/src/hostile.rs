@@ -43,7 +43,7 @@ pub enum Gate {
 pub struct Hostile {
     /// Name of its file without the extension.
     pub name: &'static str,
-    /// Its text.
+    /// Its text, without the first line of its file.
     pub source: &'static str,
     /// What must hold, in words.
     pub demand: &'static str,
@@ -78,13 +78,15 @@ enum Kind {
 
 /// All hostile programs in the order of their names.
 pub fn all() -> Vec<Hostile> {
-    list::FILES.iter().filter_map(|(name, source)| Hostile::read(name, source)).collect()
+    list::FILES.iter().filter_map(|(name, text)| Hostile::read(name, text)).collect()
 }
 
 impl Hostile {
-    /// The program of a file, if its first line is well-formed.
-    fn read(name: &'static str, source: &'static str) -> Option<Self> {
-        let header = source.lines().next()?.strip_prefix("# ")?;
+    /// The program of a file, if its first line is well-formed. That line is no part of the program: it names
+    /// the other calls and the gold value.
+    fn read(name: &'static str, text: &'static str) -> Option<Self> {
+        let (header, source) = text.split_once('\n')?;
+        let header = header.strip_prefix("# ")?;
         let (demand, _) = header.split_once(" || ")?;
         let field = |key: &str| header.split(" || ").find_map(|field| field.strip_prefix(key));
         let calls: Vec<String> = field("INPUT: ")?.split(" ;; ").map(canonical).collect();
@@ -170,8 +172,8 @@ mod tests {
     #[test]
     fn every_file_is_well_formed_and_numbered_once() {
         let programs = all();
-        for (name, source) in list::FILES {
-            assert!(Hostile::read(name, source).is_some(), "{name}");
+        for (name, text) in list::FILES {
+            assert!(Hostile::read(name, text).is_some(), "{name}");
         }
         let on_disk = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/hostile")).unwrap();
         assert_eq!(on_disk.count(), list::FILES.len());

@@ -282,6 +282,17 @@ mod tests {
             ("def f(x): return __builtins__", "dunder"),
             ("class A:\n    def __reduce__(self): pass\ndef f(x): return x", "dunder"),
             ("from math import __loader__ as l\ndef f(x): return l", "dunder"),
+            ("def f(x): return getattr(x, '__class__')", "dunder"),
+            ("def f(x): return '{0.__class__}'.format(x)", "dunder"),
+            ("def f(x): return f'{x}.__globals__'", "dunder"),
+            ("def f(x): return '_' * 2 + '____' + '__name__' + 'a__b'", "ok"),
+            ("import enum\ndef f(x): return enum.sys.path", "import"),
+            ("import re as r\ndef f(x): return r.enum.sys", "import"),
+            ("from enum import bltns as b\ndef f(x): return b", "import"),
+            ("import math\ndef f(x): return x.sys + math.pi", "ok"),
+            ("def f(x): return (i for i in x).gi_frame", "name"),
+            ("def f(x): return x.__hash__()", "name"),
+            ("class A:\n    def __hash__(self): return 1\ndef f(x): return {A()}", "ok"),
         ] {
             assert_eq!(reason(source), expected, "{source}");
         }

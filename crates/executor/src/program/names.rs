@@ -1,9 +1,12 @@
 //! Collects every name of a program with what it is used for.
 
 use ruff_python_ast::visitor::source_order::{
-    SourceOrderVisitor, walk_expr, walk_keyword, walk_stmt,
+    SourceOrderVisitor, walk_alias, walk_expr, walk_interpolated_string_element, walk_keyword,
+    walk_stmt,
 };
-use ruff_python_ast::{Expr, ExprContext, Identifier, Keyword, Stmt};
+use ruff_python_ast::{
+    Alias, Expr, ExprContext, Identifier, InterpolatedStringElement, Keyword, Stmt, StringLiteral,
+};
 use ruff_text_size::TextRange;
 
 /// A name and the byte range in which it stands.
@@ -18,6 +21,14 @@ pub(super) struct Names<'a> {
     pub(super) bindings: Vec<Place<'a>>,
     /// Attributes and names of keyword arguments: no variables.
     pub(super) members: Vec<&'a str>,
+    /// Attributes alone, each with the name that its chain of attributes starts from.
+    pub(super) attributes: Vec<(Option<&'a str>, &'a str)>,
+    /// Names that are taken out of a module by `from … import`.
+    pub(super) taken: Vec<&'a str>,
+    /// Variables that hold a module or something out of one.
+    pub(super) imported: Vec<&'a str>,
+    /// Parts of text literals.
+    pub(super) texts: Vec<&'a str>,
     /// Dotted names of imported modules; a relative one starts with a dot.
     pub(super) imports: Vec<String>,
 }
@@ -31,6 +42,7 @@ impl<'a> SourceOrderVisitor<'a> for Names<'a> {
             Stmt::ImportFrom(import) => {
                 let module = import.module.as_ref().map_or("", |module| module.as_str());
                 self.imports.push(format!("{}{module}", ".".repeat(import.level as usize)));
+                self.taken.extend(import.names.iter().map(|alias| alias.name.as_str()));
             }
             _ => {}
         }
@@ -50,6 +62,7 @@ impl<'a> SourceOrderVisitor<'a> for Names<'a> {
             }
             Expr::Attribute(attribute) => {
                 self.members.push(attribute.attr.as_str());
+                self.attributes.push((root(&attribute.value), attribute.attr.as_str()));
                 // The attribute's own identifier would be taken for a binding.
                 self.visit_expr(&attribute.value);
             }
@@ -67,8 +80,36 @@ impl<'a> SourceOrderVisitor<'a> for Names<'a> {
         }
     }
 
+    fn visit_alias(&mut self, alias: &'a Alias) {
+        let bound = alias.asname.as_ref().unwrap_or(&alias.name).as_str();
+        self.imported.push(bound.split('.').next().unwrap_or(bound));
+        walk_alias(self, alias);
+    }
+
+    fn visit_string_literal(&mut self, literal: &'a StringLiteral) {
+        self.texts.push(&literal.value);
+    }
+
+    fn visit_interpolated_string_element(&mut self, element: &'a InterpolatedStringElement) {
+        if let InterpolatedStringElement::Literal(literal) = element {
+            self.texts.push(&literal.value);
+        }
+        walk_interpolated_string_element(self, element);
+    }
+
     fn visit_identifier(&mut self, identifier: &'a Identifier) {
         self.bindings.push((identifier.as_str(), offsets(identifier.range)));
+    }
+}
+
+/// The name that a chain of attributes starts from.
+fn root(mut expression: &Expr) -> Option<&str> {
+    while let Expr::Attribute(attribute) = expression {
+        expression = &attribute.value;
+    }
+    match expression {
+        Expr::Name(name) => Some(name.id.as_str()),
+        _ => None,
     }
 }
 

@@ -129,6 +129,53 @@ const DUNDERS: [&str; 68] = [
     "__rmod__",
 ];
 
+/// Modules that allowed modules happen to hold as attributes.
+const HELD_MODULES: [&str; 17] = [
+    "binascii",
+    "bltns",
+    "builtins",
+    "codecs",
+    "contextlib",
+    "copyreg",
+    "inspect",
+    "io",
+    "os",
+    "random",
+    "struct",
+    "sys",
+    "threading",
+    "time",
+    "types",
+    "warnings",
+    "weakref",
+];
+
+/// Attributes that lead from a function, generator or exception to the interpreter's frames and code, and the
+/// method behind the refused `hash`.
+const ATTRIBUTES: [&str; 21] = [
+    "__hash__",
+    "ag_code",
+    "ag_frame",
+    "co_code",
+    "co_consts",
+    "co_names",
+    "cr_code",
+    "cr_frame",
+    "cr_origin",
+    "f_back",
+    "f_builtins",
+    "f_code",
+    "f_globals",
+    "f_locals",
+    "f_trace",
+    "gi_code",
+    "gi_frame",
+    "gi_yieldfrom",
+    "tb_frame",
+    "tb_lasti",
+    "tb_next",
+];
+
 /// What a program may import and name. The default is for untrusted programs.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImportPolicy {
@@ -136,7 +183,12 @@ pub struct ImportPolicy {
     pub modules: BTreeSet<String>,
     /// Built-in names that must not be read, unless the program binds the name itself.
     pub refused_names: BTreeSet<String>,
-    /// Names with two underscores on both sides that may be used; all others are refused.
+    /// Modules that must not be reached as attributes of other modules.
+    pub held_modules: BTreeSet<String>,
+    /// Attributes that must not be read or set, of whatever object.
+    pub refused_attributes: BTreeSet<String>,
+    /// Names with two underscores on both sides that may be used; all others are refused, also inside text,
+    /// where `getattr` and `format` would find them.
     pub allowed_dunders: BTreeSet<String>,
 }
 
@@ -146,6 +198,8 @@ impl Default for ImportPolicy {
         Self {
             modules: owned(&MODULES),
             refused_names: owned(&NAMES),
+            held_modules: owned(&HELD_MODULES),
+            refused_attributes: owned(&ATTRIBUTES),
             allowed_dunders: owned(&DUNDERS),
         }
     }
@@ -162,9 +216,28 @@ impl ImportPolicy {
         if let Some(name) = names.loads.iter().map(|(name, _)| *name).find(refused) {
             return Err(ProgramError::Name(name.to_owned()));
         }
+        self.judge_attributes(names)?;
         let places = names.loads.iter().chain(&names.bindings).map(|(name, _)| *name);
-        match places.chain(names.members.iter().copied()).find(|name| self.refuses_dunder(name)) {
+        let in_texts = names.texts.iter().flat_map(|text| special_names(text));
+        let mut used = places.chain(names.members.iter().copied()).chain(in_texts);
+        match used.find(|name| self.refuses_dunder(name)) {
             Some(name) => Err(ProgramError::Dunder(name.to_owned())),
+            None => Ok(()),
+        }
+    }
+
+    fn judge_attributes(&self, names: &Names<'_>) -> Result<(), ProgramError> {
+        let imported: BTreeSet<&str> = names.imported.iter().copied().collect();
+        let of_modules = names.attributes.iter().filter_map(|(root, name)| {
+            root.is_some_and(|root| imported.contains(root)).then_some(*name)
+        });
+        let mut taken = of_modules.chain(names.taken.iter().copied());
+        if let Some(module) = taken.find(|name| self.held_modules.contains(*name)) {
+            return Err(ProgramError::Import(module.to_owned()));
+        }
+        let mut attributes = names.attributes.iter().map(|(_, name)| *name);
+        match attributes.find(|name| self.refused_attributes.contains(*name)) {
+            Some(name) => Err(ProgramError::Name(name.to_owned())),
             None => Ok(()),
         }
     }
@@ -174,4 +247,14 @@ impl ImportPolicy {
         // Names of allowed modules (`__future__`) stand among the bindings of their import.
         is_dunder && !self.allowed_dunders.contains(name) && !self.modules.contains(name)
     }
+}
+
+/// The special names in a text: runs of letters, digits and underscores between two underscores each.
+fn special_names(text: &str) -> impl Iterator<Item = &str> {
+    let words =
+        text.split(|character: char| !character.is_ascii_alphanumeric() && character != '_');
+    words.filter(|word| {
+        let is_special = word.starts_with("__") && word.ends_with("__");
+        is_special && word.contains(|character: char| character != '_')
+    })
 }

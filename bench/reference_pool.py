@@ -9,8 +9,8 @@ trust.
     python bench/reference_pool.py triplets.jsonl
 
 The file has one JSON object per line with `snippet`, `input` (the text between the parentheses of the call) and
-`output` (the text of the expected value; where it is empty, the value of a first run takes its place). Prints one
-JSON object on standard output. Modes:
+`output` (the text of the expected value; where it is empty, the value of a first run takes its place). Prints
+programs per second of each mode as one JSON object on standard output, and the rest on standard error. Modes:
 
 * run: `repr(f(input))`, as for showing what a program does;
 * check: two calls in one process that must agree, as for accepting a proposal;
@@ -91,12 +91,13 @@ def judge_input(triplet):
     return "%s\n%s == f(%s)" % (triplet["snippet"], triplet["output"] or "None", triplet["input"])
 
 
-def measure(pool, programs):
+def measure(mode, pool, programs):
     started = time.perf_counter()
     statuses = [pool.apply(program)[1] for program in programs]
     elapsed = time.perf_counter() - started
     n_failed = sum("error" in status.lower() for status in statuses)
-    return {"programs_per_s": len(programs) / elapsed, "elapsed_s": elapsed, "failed": n_failed}
+    print("%s: %d programs in %.2f s, %d failed" % (mode, len(programs), elapsed, n_failed), file=sys.stderr)
+    return len(programs) / elapsed
 
 
 def main():
@@ -111,13 +112,14 @@ def main():
     pool = Pool(options.workers, options.timeout_s)
     # The first call starts the worker.
     pool.apply("1\n1")
-    report = {"n": len(triplets), "workers": options.workers, "python": sys.version.split()[0]}
-    report["run"] = measure(pool, [run(triplet) for triplet in triplets])
+    print("Python %s, workers: %d" % (sys.version.split()[0], options.workers), file=sys.stderr)
+    report = {}
+    report["run"] = measure("run", pool, [run(triplet) for triplet in triplets])
     for triplet in triplets:
         if not triplet["output"]:
             triplet["output"] = pool.apply(run(triplet))[0]
-    report["check"] = measure(pool, [check(triplet) for triplet in triplets])
-    report["judge_input"] = measure(pool, [judge_input(triplet) for triplet in triplets])
+    report["check"] = measure("check", pool, [check(triplet) for triplet in triplets])
+    report["judge_input"] = measure("judge_input", pool, [judge_input(triplet) for triplet in triplets])
     pool.close()
     print(json.dumps(report))
 

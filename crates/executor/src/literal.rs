@@ -1,8 +1,9 @@
 //! A total parser of Python literals and of the argument list of a call.
 //!
 //! Accepted beyond Python's own literal grammar: `inf`, `nan`, `set()`, `frozenset({…})`, `dict(a=1)`,
-//! `complex(re, im)` and `float('inf')`. Refused: everything that would have to be evaluated, f-strings,
-//! `\N{…}` escapes, lone surrogates and `range(…)`, which equals no list in Python and is no plain value.
+//! `complex(re, im)`, `float('inf')` and, as an argument of a call, `range(…)` for the list of its numbers. An
+//! answer cannot be a range: it equals no list in Python and is no plain value. Refused: everything that would
+//! have to be evaluated, f-strings, `\N{…}` escapes and lone surrogates.
 
 use crate::value::{
     MAX_BYTES, MAX_CANONICAL_BYTES, MAX_DEPTH, MAX_DIGITS, MAX_NODES, Spelling, Unhashable, Value,
@@ -279,6 +280,8 @@ mod tests {
             ("(1, 2)", "(1, 2)"),
             ("a=1, b = 2", "a=1, b=2"),
             ("'x' 'y', set()", "'xy', set()"),
+            ("range(3), k=range(5, -4, -3)", "[0, 1, 2], k=[5, 2, -1]"),
+            ("range(2, 2), range(0, 9, 4,)", "[], [0, 4, 8]"),
         ] {
             assert_eq!(
                 parse_arguments(text).map(|arguments| arguments.repr()).as_deref(),
@@ -298,6 +301,16 @@ mod tests {
             "a==1",
             "f(1)",
             "class=1",
+            "range()",
+            "range(1, 2, 3, 4)",
+            "range(1, 2, 0)",
+            "range(1.0)",
+            "range(True)",
+            "range(20_001)",
+            "range(10**9)",
+            "range(99999999999999999999)",
+            "[range(3)]",
+            "range",
         ] {
             assert!(parse_arguments(text).is_err(), "{text}");
         }

@@ -56,13 +56,13 @@ impl<'a> Parser<'a> {
         let mut arguments = Arguments::default();
         while self.peek().is_some() {
             if let Some(name) = self.keyword_name() {
-                let value = self.expression()?;
+                let value = self.argument()?;
                 if arguments.keyword.iter().any(|(other, _)| other == name) {
                     return Err(LiteralError::RepeatedKeyword(name.to_owned()));
                 }
                 arguments.keyword.push((name.to_owned(), value));
             } else if arguments.keyword.is_empty() {
-                arguments.positional.push(self.expression()?);
+                arguments.positional.push(self.argument()?);
             } else {
                 return Err(self.expected("a keyword argument"));
             }
@@ -72,6 +72,41 @@ impl<'a> Parser<'a> {
         }
         self.end()?;
         Ok(arguments)
+    }
+
+    /// A literal, or a range in place of the list of its numbers.
+    fn argument(&mut self) -> Result<Value> {
+        let start = self.position();
+        if self.identifier() == "range" && self.peek() == Some(b'(') {
+            return self.nested(Self::range);
+        }
+        self.offset = start;
+        self.expression()
+    }
+
+    fn range(&mut self) -> Result<Value> {
+        let offset = self.position();
+        let ends = self.items(b')')?;
+        let numbers: Option<Vec<i64>> = ends
+            .iter()
+            .map(|end| if let Value::Int(end) = end { i64::try_from(end).ok() } else { None })
+            .collect();
+        let (mut next, end, step) = match numbers.as_deref() {
+            Some([end]) => (0, *end, 1),
+            Some([start, end]) => (*start, *end, 1),
+            Some([start, end, step]) if *step != 0 => (*start, *end, *step),
+            _ => return Err(LiteralError::Syntax { offset, expected: "one to three integers" }),
+        };
+        let mut items = Vec::new();
+        while if step > 0 { next < end } else { next > end } {
+            self.count()?;
+            items.push(Value::from(next));
+            match next.checked_add(step) {
+                Some(following) => next = following,
+                None => break,
+            }
+        }
+        Ok(Value::List(items))
     }
 
     /// A signed number, a sum of a real and an imaginary number, or anything without operators.

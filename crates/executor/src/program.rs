@@ -12,6 +12,7 @@ use ruff_python_parser::parse_module;
 mod canonical;
 mod names;
 mod policy;
+mod semantics;
 
 use names::Names;
 pub use policy::ImportPolicy;
@@ -154,6 +155,9 @@ fn normalised(source: &str) -> String {
 
 fn judge(source: String, policy: &ImportPolicy) -> Result<Accepted, ProgramError> {
     let module = syntax_tree(&source)?;
+    if let Some(error) = semantics::error(&source, &module) {
+        return Err(ProgramError::Syntax(error));
+    }
     let names = Names::of(&module);
     let entry = entry_function(&module).ok_or(ProgramError::NoFunction)?;
     if entry.parameters.is_empty() {
@@ -271,6 +275,36 @@ mod tests {
             ("def f(): return 1", "no_parameter"),
             ("def f(x: return", "syntax"),
             ("  def f(x): return x", "syntax"),
+            ("def f(x): return x\nreturn 1", "syntax"),
+            ("nonlocal x\ndef f(x): return x", "syntax"),
+            ("def f(x, x): return x", "syntax"),
+            ("def f(x): return lambda y, y: x", "syntax"),
+            ("yield 1\ndef f(x): return x", "syntax"),
+            ("class A:\n    yield 1\ndef f(x): return x", "syntax"),
+            ("def f(x):\n    break", "syntax"),
+            ("def f(x):\n    for i in x: pass\n    else: continue", "syntax"),
+            ("def f(x):\n    while x:\n        def g(): break", "syntax"),
+            ("def f(x):\n    await x", "syntax"),
+            ("def f(x):\n    global x", "syntax"),
+            ("def f(x): return [(yield i) for i in x]", "syntax"),
+            ("def f(x):\n    import math\nfrom __future__ import annotations", "syntax"),
+            ("for i in range(3):\n    if i: break\nelse: pass\ndef f(x): return x", "ok"),
+            (
+                "def f(x):\n    while x:\n        for i in x: continue\n        else: break\n    return (yield)",
+                "ok",
+            ),
+            (
+                "def f(x):\n    n = 0\n    def g():\n        nonlocal n\n        n += 1\n    return g",
+                "ok",
+            ),
+            (
+                "async def g(x): return [i async for i in x]\ndef f(x): return [(lambda: (yield)) for y in x]",
+                "ok",
+            ),
+            (
+                "class A:\n    n = [i for i in range(3)]\ndef f(x): return {y: (z := y) for y in x}",
+                "ok",
+            ),
             ("import os\ndef f(x): return x", "import"),
             ("def f(x):\n    from sys import argv\n    return argv", "import"),
             ("from . import math\ndef f(x): return x", "import"),

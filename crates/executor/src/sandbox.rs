@@ -55,3 +55,6 @@ pub struct WorkerSpec {
 pub fn spawn(spec: &WorkerSpec) -> io::Result<Process> {
     start::start(spec)
 }
+
+#[cfg(test)]
+mod tests;

@@ -91,7 +91,7 @@ def f(text: str, numbers: List[int], table: Dict[str, int], *rest, **more) -> li
             list(itertools.chain(numbers, heap)), list(counted.items())[:2], abs(-2), int("7"), list(map(int, "12"))]
 """
 SAMPLE_CALL = '[["Some words a b, and others", ["l", 3, 1, 2, 9], ["d", "some", 1, "b", 2]], []]'
-N_SAMPLES = 40
+N_SAMPLES = 10
 
 # Objects of each size that the allocator knows; more than there are free places.
 N_FILLERS = 200

@@ -113,7 +113,9 @@ impl Slot {
             // Taken out, so that an error leaves no zygote behind whose pipes hold half an answer.
             let mut zygote = match place.take() {
                 Some(zygote) => zygote,
-                None => Zygote::start(work.launch, hash_seed)?,
+                // One that starts may be lost as well.
+                None => Zygote::start(work.launch, hash_seed)
+                    .or_else(|_| Zygote::start(work.launch, hash_seed))?,
             };
             let batch = zygote.run(work.source, rest, work.limits, work.context)?;
             outcomes.extend(batch.outcomes);

@@ -66,7 +66,7 @@ struct Child<'a> {
 
 pub(super) fn start(spec: &WorkerSpec) -> io::Result<Process> {
     let mut filter = filter::worker().map_err(io::Error::other)?;
-    let ruleset = files::ruleset(&spec.readable).map_err(io::Error::other)?;
+    let ruleset = files::ruleset(&spec.readable);
     let (input, to_child) = pipe_with(PipeFlags::CLOEXEC)?;
     let (from_child, output) = pipe_with(PipeFlags::CLOEXEC)?;
     let null = rustix::fs::open("/dev/null", OFlags::RDWR | OFlags::CLOEXEC, Mode::empty())?;

@@ -1,5 +1,6 @@
 //! What must hold for different users and on machines with less protection, each in a process of its own.
 
+use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
@@ -62,6 +63,12 @@ fn an_ordinary_user_without_namespaces_and_landlock_is_safe_too() {
 }
 
 #[test]
+fn without_system_call_filters_nothing_runs_unless_that_is_asked_for() {
+    let _turn = turn();
+    run_in_own_process("no-filters", None);
+}
+
+#[test]
 fn no_process_outlives_a_killed_trainer() {
     let _turn = turn();
     for name in ["busy", "busy-degraded"] {
@@ -97,6 +104,7 @@ fn scenario() {
     match std::env::var(VARIABLE).as_deref() {
         Ok("strict") => strict(),
         Ok("degraded") => degraded(),
+        Ok("no-filters") => without_filters(),
         Ok("busy") => busy(),
         Ok("busy-degraded") => {
             refuse_namespaces_and_landlock();
@@ -137,7 +145,22 @@ fn degraded() {
     assert_contained(Policy::Open, Demand::Default, Gate::Open);
 }
 
+/// Without the filter of programs the executor refuses to start, and says so.
+fn without_filters() {
+    let argument = u64::try_from(libc::PR_SET_SECCOMP).unwrap();
+    let (length, operator) = (SeccompCmpArgLen::Dword, SeccompCmpOp::Eq);
+    let asks_for_filter = SeccompCondition::new(0, length, operator, argument).unwrap();
+    let rule = SeccompRule::new(vec![asks_for_filter]).unwrap();
+    refuse([(libc::SYS_seccomp, Vec::new()), (libc::SYS_prctl, vec![rule])].into(), libc::EINVAL);
+    let error = started(Demand::Default, Policy::Strict).unwrap_err();
+    assert!(error.message.contains(SECCOMP_PROGRAM), "{error}");
+    assert!(error.hint.is_some_and(|hint| hint.contains("sandbox = \"any\"")));
+    let executor = started(Demand::Any, Policy::Strict).unwrap();
+    assert_eq!(run_one(&executor, "def f(x): return x + 1", "1", Purpose::Gold), value("2"));
+}
+
 /// Two workers that run endless programs, and the ids of all processes on the standard output.
+#[expect(clippy::print_stdout, reason = "its parent reads it")]
 fn busy() {
     let options = CpythonOptions { workers: 2, ..CpythonOptions::default() };
     let executor = CpythonExecutor::create(options, Services::default()).unwrap();
@@ -173,13 +196,6 @@ fn assert_contained(policy: Policy, sandbox: Demand, gate: Gate) {
 
 /// Makes the kernel behave like one of a container: no new namespaces, no Landlock.
 fn refuse_namespaces_and_landlock() {
-    let architecture = std::env::consts::ARCH.try_into().unwrap();
-    let install = |rules, error: i32| {
-        let refusal = SeccompAction::Errno(error.try_into().unwrap());
-        let filter = SeccompFilter::new(rules, SeccompAction::Allow, refusal, architecture);
-        let filter: seccompiler::BpfProgram = filter.unwrap().try_into().unwrap();
-        seccompiler::apply_filter(&filter).unwrap();
-    };
     let spaces = [
         libc::CLONE_NEWUSER,
         libc::CLONE_NEWPID,
@@ -195,11 +211,11 @@ fn refuse_namespaces_and_landlock() {
         SeccompRule::new(vec![has_space]).unwrap()
     };
     let asks_for_spaces: Vec<SeccompRule> = spaces.map(rule).into();
-    install(
+    refuse(
         [(libc::SYS_clone, asks_for_spaces), (libc::SYS_unshare, Vec::new())].into(),
         libc::EPERM,
     );
-    install(
+    refuse(
         [
             (libc::SYS_clone3, Vec::new()),
             (libc::SYS_landlock_create_ruleset, Vec::new()),
@@ -209,6 +225,15 @@ fn refuse_namespaces_and_landlock() {
         .into(),
         libc::ENOSYS,
     );
+}
+
+/// System calls under these rules fail in this process and all that it starts.
+fn refuse(rules: BTreeMap<i64, Vec<SeccompRule>>, error: i32) {
+    let refusal = SeccompAction::Errno(error.try_into().unwrap());
+    let architecture = std::env::consts::ARCH.try_into().unwrap();
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refusal, architecture).unwrap();
+    let filter: seccompiler::BpfProgram = filter.try_into().unwrap();
+    seccompiler::apply_filter(&filter).unwrap();
 }
 
 fn run_in_own_process(name: &str, user: Option<u32>) {

@@ -9,7 +9,7 @@
 //! | `set order` | sets iterate in the order of insertion |
 //! | `lazy iterator` | generator expressions, `map`, `filter`, `zip`, `enumerate` and `reversed` are lists |
 //! | `float power` | a negative number to a fraction is NaN and not complex, an overflow is infinite |
-//! | `float sum` | sums are compensated as from CPython 3.12 on |
+//! | `float sum` | sums are not compensated, as they are from CPython 3.12 on |
 //! | `nan` | `x in [x]` is false for NaN |
 //! | `except` | a handler could catch what only Monty raises |
 //! | `special method` | only some are called |
@@ -23,6 +23,7 @@ mod aliases;
 mod edits;
 mod lazy;
 mod names;
+mod syntax;
 mod walk;
 
 use walk::Walk;
@@ -49,7 +50,7 @@ pub(crate) fn faithful(
         has_sets |= check_argument(value)?;
     }
     let facts = names::Facts::of(module, calls, has_sets);
-    let mut walk = Walk::new(&facts);
+    let mut walk = Walk::new(source, &facts);
     walk.body(&module.body)?;
     edits::apply(source, walk.edits, walk.helpers)
 }

@@ -1,5 +1,7 @@
 //! Rewrites a program where a guard in it decides better than a look at its text.
 
+use std::borrow::Cow;
+
 use super::Faithful;
 use crate::guard::FLAGS;
 
@@ -8,7 +10,7 @@ use crate::guard::FLAGS;
 pub(super) struct Edit {
     pub(super) start: usize,
     pub(super) end: usize,
-    pub(super) text: &'static str,
+    pub(super) text: Cow<'static, str>,
     /// Whether it closes what an earlier edit opened: it comes before insertions at the same place.
     pub(super) closes: bool,
 }
@@ -37,16 +39,21 @@ def __azr_pow(a, b):
     return r
 ";
 
-/// A sum for which it matters how the rounding errors are treated.
+/// A sum for which it matters how rounding errors are treated: Monty adds as CPython did before 3.12, later versions
+/// compensate as here (Neumaier's sum).
 const SUM: &str = "\
 def __azr_sum(items, start=0):
     items = list(items)
     r = sum(items, start)
     if isinstance(r, float):
-        t = start
+        t = float(start)
+        c = 0.0
         for x in items:
-            t = t + x
-        if t != r:
+            x = float(x)
+            s = t + x
+            c += (t - s) + x if abs(t) >= abs(x) else (x - s) + t
+            t = s
+        if t + c != r:
             __azr_flags.append('float sum')
     return r
 ";
@@ -85,7 +92,7 @@ pub(super) fn apply(
             }
             text.push_str(&piece.replacen(OPERATOR, ",", 1));
         } else {
-            text.push_str(edit.text);
+            text.push_str(&edit.text);
         }
         copied = edit.end;
     }

@@ -1,6 +1,8 @@
 //! The walk over a program: what every value is used for.
 
 use azr_executor::program::ENTRY;
+use std::borrow::Cow;
+
 use ruff_python_ast::visitor::source_order::{SourceOrderVisitor, walk_expr};
 use ruff_python_ast::{
     CmpOp, Comprehension, ExceptHandler, Expr, ExprBinOp, ExprCall, Number, Operator, Stmt,
@@ -12,6 +14,7 @@ use super::edits::{Edit, Helpers};
 use super::lazy::{self, is_lazy};
 use super::name;
 use super::names::Facts;
+use super::syntax::is_entry_deletion;
 
 /// Exceptions that a handler may catch: what Monty does not know, it tells by others.
 const CATCHABLE: [&str; 12] = [
@@ -96,6 +99,7 @@ type Checked = Result<(), &'static str>;
 /// The state of the walk.
 #[derive(Debug)]
 pub(super) struct Walk<'a> {
+    pub(super) source: &'a str,
     facts: &'a Facts,
     pub(super) edits: Vec<Edit>,
     pub(super) helpers: Helpers,
@@ -104,8 +108,8 @@ pub(super) struct Walk<'a> {
 }
 
 impl<'a> Walk<'a> {
-    pub(super) fn new(facts: &'a Facts) -> Self {
-        Self { facts, edits: Vec::new(), helpers: Helpers::default(), returns: Vec::new() }
+    pub(super) fn new(source: &'a str, facts: &'a Facts) -> Self {
+        Self { source, facts, edits: Vec::new(), helpers: Helpers::default(), returns: Vec::new() }
     }
 
     pub(super) fn body(&mut self, body: &[Stmt]) -> Checked {
@@ -138,6 +142,7 @@ impl<'a> Walk<'a> {
             }
             Stmt::Expr(statement) => self.expression(&statement.value, Use::Ask),
             Stmt::Assign(assign) => {
+                self.spread_targets(assign)?;
                 assign.targets.iter().try_for_each(|target| self.target(target))?;
                 assign.targets.iter().try_for_each(|target| self.assigned(target, &assign.value))
             }
@@ -189,6 +194,7 @@ impl<'a> Walk<'a> {
                 self.body(&attempt.orelse)?;
                 self.body(&attempt.finalbody)
             }
+            Stmt::Delete(delete) if is_entry_deletion(delete) => self.delete_entry(delete),
             Stmt::Delete(delete) => {
                 delete.targets.iter().try_for_each(|target| self.target(target))
             }
@@ -264,7 +270,7 @@ impl<'a> Walk<'a> {
         self.body(&each.orelse)
     }
 
-    fn expression(&mut self, expression: &Expr, use_: Use) -> Checked {
+    pub(super) fn expression(&mut self, expression: &Expr, use_: Use) -> Checked {
         if self.facts.is_set(expression) && !use_.takes_sets() {
             return Err("set order");
         }
@@ -360,13 +366,21 @@ impl<'a> Walk<'a> {
         }
     }
 
+    fn insert(&mut self, at: usize, text: &'static str, closes: bool) {
+        self.edits.push(Edit { start: at, end: at, text: text.into(), closes });
+    }
+
+    pub(super) fn replace(&mut self, start: usize, end: usize, text: impl Into<Cow<'static, str>>) {
+        self.edits.push(Edit { start, end, text: text.into(), closes: false });
+    }
+
     fn replace_sum(&mut self, function: &Expr, is_unordered: bool) {
         let range = function.range();
         let text = if is_unordered { "__azr_sum_unordered" } else { "__azr_sum" };
         self.helpers.sum |= !is_unordered;
         self.helpers.sum_unordered |= is_unordered;
         let (start, end) = (range.start().to_usize(), range.end().to_usize());
-        self.edits.push(Edit { start, end, text, closes: false });
+        self.replace(start, end, text);
     }
 
     fn operation(&mut self, operation: &ExprBinOp) -> Checked {
@@ -379,18 +393,18 @@ impl<'a> Walk<'a> {
         if is_guarded {
             self.helpers.power = true;
             let start = operation.range.start().to_usize();
-            self.edits.push(Edit { start, end: start, text: "__azr_pow(", closes: false });
+            self.insert(start, "__azr_pow(", false);
         }
         self.expression(&operation.left, use_)?;
         if is_guarded {
             let start = operation.left.range().end().to_usize();
             let end = operation.right.range().start().to_usize();
-            self.edits.push(Edit { start, end, text: super::edits::OPERATOR, closes: false });
+            self.replace(start, end, super::edits::OPERATOR);
         }
         self.expression(&operation.right, use_)?;
         if is_guarded {
             let end = operation.range.end().to_usize();
-            self.edits.push(Edit { start: end, end, text: ")", closes: true });
+            self.insert(end, ")", true);
         }
         Ok(())
     }
@@ -485,6 +499,8 @@ impl<'a> Walk<'a> {
                 self.replace_sum(&call.func, is_unordered);
                 self.all(arguments, if is_unordered { Use::Unordered } else { Use::Ordered })
             }
+            // What is made of a set only to be sorted or counted.
+            "list" | "tuple" if is_searched(use_) => self.all(arguments, use_),
             "list" | "tuple" | "dict" | "bytes" => self.all(arguments, Use::Ordered),
             "iter" | "next" => self.all(arguments, Use::Partial),
             "map" | "filter" | "zip" | "enumerate" | "reversed" => {
@@ -503,7 +519,7 @@ impl<'a> Walk<'a> {
                 self.helpers.power = true;
                 let range = call.func.range();
                 let (start, end) = (range.start().to_usize(), range.end().to_usize());
-                self.edits.push(Edit { start, end, text: "__azr_pow", closes: false });
+                self.replace(start, end, "__azr_pow");
                 self.all(arguments, Use::Escape)
             }
             "pow" => self.all(arguments, Use::Escape),
@@ -519,7 +535,9 @@ impl<'a> Walk<'a> {
         match items {
             Expr::ListComp(each) => parts(&each.generators),
             Expr::Generator(each) => parts(&each.generators),
-            Expr::Call(call) if matches!(name(&call.func), Some("map" | "filter")) => {
+            Expr::Call(call)
+                if matches!(name(&call.func), Some("map" | "filter" | "list" | "tuple")) =>
+            {
                 call.arguments.args.iter().any(|argument| self.iterates_set(argument))
             }
             other => self.facts.is_set(other),

@@ -2,7 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking")]
 
-use azr_executor::equality::{answer, strict};
+use azr_executor::equality::{agree, answer, strict};
 use azr_executor::value::BigInt;
 use azr_executor::{Arguments, ImportPolicy, Program, Value, parse_arguments, parse_literal};
 use proptest::prelude::*;
@@ -90,8 +90,13 @@ fn holds_nan(value: &Value) -> bool {
     }
 }
 
+/// Enough for every run of the tests; the variable that `proptest` itself reads asks for a long search.
+fn n_cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(400)
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: n_cases(), ..ProptestConfig::default() })]
 
     #[test]
     fn canonical_text_round_trips(value in values()) {
@@ -127,6 +132,28 @@ proptest! {
         prop_assert_eq!(answer(&left, &right), answer(&right, &left));
         prop_assert_eq!(strict(&left, &right), left.to_canonical() == right.to_canonical());
         prop_assert!(!strict(&left, &right) || holds_nan(&left) || answer(&left, &right));
+    }
+
+    #[test]
+    fn rounding_alone_is_forgiven_between_interpreters(left in values(), right in values()) {
+        prop_assert!(agree(&left, &left));
+        prop_assert_eq!(agree(&left, &right), agree(&right, &left));
+        prop_assert!(!strict(&left, &right) || agree(&left, &right));
+    }
+
+    #[test]
+    fn ranges_are_the_lists_of_their_numbers(start in -50..50_i64, end in -50..50_i64, step in 1..9_i64, up in any::<bool>()) {
+        let step = if up { step } else { -step };
+        let text = format!("range({start}, {end}, {step})");
+        let mut expected = Vec::new();
+        let mut next = start;
+        while if up { next < end } else { next > end } {
+            expected.push(next.to_string());
+            next += step;
+        }
+        let arguments = parse_arguments(&text).unwrap();
+        prop_assert_eq!(arguments.to_canonical(), format!("[{}]", expected.join(", ")));
+        prop_assert!(parse_literal(&text).is_err());
     }
 
     #[test]

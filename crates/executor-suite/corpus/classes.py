@@ -52,7 +52,7 @@ def f(values):
             «o».append(head.value)
         head = head.next
     return «o»
-#: tree_insert || «ints 4..8»
+#: ~tree_insert || «ints 4..8»
 class Tree:
     def __init__(self, key):
         self.key = key
@@ -93,7 +93,7 @@ def f(symbols, size):
     for symbol in symbols:
         tracker.update(symbol)
     return «tracker.state|(tracker.step, tracker.state)|sum(tracker.state)»
-#: inherited || «ints 2..6 of 1..12»
+#: ~inherited || «ints 2..6 of 1..12»
 class Shape:
     def __init__(self, size):
         self.size = size
@@ -112,7 +112,7 @@ class Cube(Square):
 def f(sizes):
     kinds = [Shape, Square, Cube]
     return [kinds[i % «2..3»](s).area() for (i, s) in enumerate(sizes)]
-#: vectors || «pairs 2..5»
+#: ~vectors || «pairs 2..5»
 class Vector:
     def __init__(self, x, y):
         self.x = x

@@ -20,7 +20,7 @@ def f(«a:first|left|a», «b:second|right|b»):
         else:
             «o»[key] = «b»[key] «+|*» «1..9»
     return sorted(«o».items()«, key=lambda kv: -kv[1]|, key=lambda kv: (kv[1], kv[0])|»)
-#: pop_small || «dict 4..7»
+#: ~pop_small || «dict 4..7»
 def f(«d:stock|prices|inventory»: dict):
     for key in list(«d».keys()):
         if «d»[key] < «k:3..15»:
@@ -42,14 +42,14 @@ def f(text):
     for (i, c) in enumerate(text):
         «p»[c] = «p».get(c, []) + [i «*|+» «k:1..4»]
     return {c: «p»[c]«|[-1]|[0]» for c in «p» if len(«p»[c]) «>|==|>=» «1|2»}
-#: bound_key || «words 4..8»
+#: ~bound_key || «words 4..8»
 def f(words):
     «d:score|weight» = {}
     for w in words:
         «d»[w] = «d».get(w, 0) + len(w) * «2..5» «+|-» words.index(w)
     top = sorted(«d», key=«d».get«, reverse=True|»)
     return top[:«2..5»]
-#: sets_of_ints || «ints 4..9», «ints 4..9»
+#: ~sets_of_ints || «ints 4..9», «ints 4..9»
 def f(a, b):
     (x, y) = (set(a), set(b))
     «o:common|both» = x «&|-|^» y

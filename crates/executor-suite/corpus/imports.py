@@ -45,7 +45,7 @@ def f(text):
     «w:words|found» = re.findall('«[a-z]+|[aeiou]+|\\w{2,4}|[^aeiou ]+»', text«|.lower()»)
     «o:text2|changed» = re.sub('«[aeiou]|[m-z]|(.)\\1»', '«_|*|<>»', text)
     return («len(«w»)|«w»[:«2..5»]», «o»)
-#: heap_merge || «ints 4..9», «2..4»
+#: ~heap_merge || «ints 4..9», «2..4»
 import heapq
 
 def f(numbers, k):
@@ -56,7 +56,7 @@ def f(numbers, k):
             heapq.heappop(heap)
     «r:rest|smallest» = heapq.nsmallest(k, numbers)
     return (sorted(heap), «r»)
-#: itertools_groups || «ints 3..6 of 1..12»
+#: ~itertools_groups || «ints 3..6 of 1..12»
 from itertools import «t:combinations|permutations»
 
 def f(numbers):
@@ -65,7 +65,7 @@ def f(numbers):
         if sum(group) % «m:2..6» «==|!=» 0:
             «c» += max(group) «-|+» min(group)
     return «c»
-#: accumulate_chain || «ints 3..7», «ints 2..5»
+#: ~accumulate_chain || «ints 3..7», «ints 2..5»
 import itertools
 
 def f(a, b):
@@ -95,7 +95,7 @@ def f(n, m):
             return 0
         return paths(i - 1, j) + paths(i, j - 1)
     return paths(n, m) «%|//|+» «2..30»
-#: bisect_places || «ints 4..9», «ints 2..4»
+#: ~bisect_places || «ints 4..9», «ints 2..4»
 import bisect
 
 def f(base, queries):
@@ -105,20 +105,20 @@ def f(base, queries):
         «o».append(bisect.bisect_«left|right»(base, q «+|-» «1..5»))
         bisect.insort(base, q)
     return («o», base«|[-3:]|[:2]»)
-#: trigonometry || «floats 2..5»
+#: ~trigonometry || «floats 2..5»
 import math
 
 def f(values):
     «o:out|waves» = [math.«sin|cos|atan|exp|tanh»(v / «2..9») for v in values]
     return [round(x, «2..6») for x in «o»] + [round(math.hypot(*values[:2]), 3)]
-#: string_tables || «text», «1..9»
+#: ~string_tables || «text», «1..9»
 import string
 
 def f(text, k):
     letters = string.ascii_«lower|upper»case
     table = {c: letters[(i + k * «1..5») % 26] for (i, c) in enumerate(letters)}
     return ''.join((table.get(c, «c|'-'|c.upper()») for c in text))
-#: operator_reduce || «ints 3..7 of 1..9»
+#: ~operator_reduce || «ints 3..7 of 1..9»
 import functools
 import operator
 

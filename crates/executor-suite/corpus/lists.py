@@ -39,7 +39,7 @@ def f(«v:lst|xs|values»):
     «s:ordered|ranked|sorted_pairs» = sorted(((x, i) for (i, x) in enumerate(«v»))«, reverse=True|»)
     «o:positions|result» = [«s»[i][1] for i in range(len(«s»))]
     return «o» + [sum(«o»[«:2|1:|::2|-2:»])]
-#: swap_ends || «ints 4..9»
+#: ~swap_ends || «ints 4..9»
 def f(«v:a|arr|nums»):
     «v» = list(«v»)
     («p:left|i|lo», «q:right|j|hi») = (0, len(«v») - 1)
@@ -61,7 +61,7 @@ def f(«v:values|arr|lst», «t:passes|rounds|k»):
                 «v»[i + 1] = tmp
                 «c» += «1..5»
     return («v», «c»)
-#: delete_positions || «ints 5..9»
+#: ~delete_positions || «ints 5..9»
 def f(«v:items|data|lst»):
     «i:i|pos» = 0
     while «i» < len(«v»):
@@ -103,7 +103,7 @@ def f(«v:base|first|a», «w:extra|second|b»):
         «v».insert(place, x «*|+» «2..5»)
     «v».reverse()
     return «v»
-#: chunks || «ints 6..12», «2..4»
+#: ~chunks || «ints 6..12», «2..4»
 def f(«v:lst|items», «n:n|size»):
     «g:groups|chunks|parts» = [«v»[i:i + «n»] for i in range(0, len(«v»), «n»)]
     «o:totals|sums» = [«sum|max|min|len»(g) for g in «g»]
@@ -137,7 +137,7 @@ def f(«v:lst|seq», «k:k|shift|steps»):
     «o:rotated|turned» = «v»[«k»:] + «v»[:«k»]
     pairs = list(zip(«v», «o»))
     return [(a «+|-» b, a * «2..5») for (a, b) in pairs if a «>|!=|<» b]
-#: two_pointers || «ints 5..9», «5..25»
+#: ~two_pointers || «ints 5..9», «5..25»
 def f(«v:nums|arr», «t:target|goal|limit»):
     «v».sort()
     (i, j) = (0, len(«v») - 1)

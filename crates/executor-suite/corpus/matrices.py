@@ -31,7 +31,7 @@ def f(a):
         for j in range(n):
             «o»[i][j] = sum((a[i][k] * a[k][j] for k in range(n))) «%|//» «m:3..11»
     return «o»«|[«0..2»]|[-1][::-1]»
-#: flood_fill || «matrix», «0..2», «0..2»
+#: ~flood_fill || «matrix», «0..2», «0..2»
 def f(grid, r, c):
     «s:seen|visited» = set()
     stack = [(r, c)]

@@ -101,7 +101,7 @@ def f(m, n):
     if n == 0:
         return f(m - 1, «1|2») if m «<|<=» 2 else m
     return f(m - 1, min(f(m, n - 1), «8..20»))
-#: bits || «ints 3..7 of 1..200»
+#: ~bits || «ints 3..7 of 1..200»
 def f(numbers):
     «x:mask|acc» = «0..15»
     for n in numbers:
@@ -128,7 +128,7 @@ def f(divisors, n):
         finally:
             n «-=|+=» «1..3»
     return «o»
-#: complex_steps || «ints 2..4 of -4..5»
+#: ~complex_steps || «ints 2..4 of -4..5»
 def f(turns):
     z = complex(«0..3», «0..3»)
     for t in turns:

@@ -78,7 +78,7 @@ def f(s, «m:modulus|m|base»):
     for ch in s:
         «t» = («t» * «3..37» «+|^» ord(ch)) % («m» * «50..900»)
     return «t» if «t» % 2 else str(«t»)[::-1]
-#: numbers_in_words || «words 3..6», «ints 3..6»
+#: ~numbers_in_words || «words 3..6», «ints 3..6»
 def f(names, scores):
     «d:board|table» = dict(zip(names, scores))
     lines = ['%s=%«|03|+»d' % (k, v «*|+» «1..5») for (k, v) in sorted(«d».items()«, key=lambda kv: (kv[1], kv[0])|»)]

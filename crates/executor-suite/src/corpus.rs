@@ -72,6 +72,9 @@ fn draw(topics: &[(Vec<Family>, u64)], random: &mut Draws) -> Option<Triplet> {
         is_here
     })?;
     let family = random.choose(families)?;
+    if family.is_rare && random.below(4) != 0 {
+        return None;
+    }
     let (program, call) = family.expand(random);
     let call = parse_arguments(&call).ok()?.to_canonical();
     Some(Triplet { program, call, family: family.name })

@@ -8,7 +8,8 @@
 //!   `«matrix»`, `«matrix 3»`: literals of that many random elements;
 //! * `«word»`, `«text»`, `«letter»`: a bare word, a quoted sentence, a bare letter.
 //!
-//! A file holds several; a line `#: name || arguments` starts each.
+//! A file holds several; a line `#: name || arguments` starts each. `~` before the name marks what proposals
+//! hold seldom; it is drawn a quarter as often.
 
 use std::collections::BTreeMap;
 
@@ -62,6 +63,7 @@ const WORDS: [&str; 40] = [
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Family {
     pub(super) name: &'static str,
+    pub(super) is_rare: bool,
     arguments: &'static str,
     body: &'static str,
 }
@@ -73,7 +75,9 @@ impl Family {
             .filter_map(|part| {
                 let (header, body) = part.split_once('\n')?;
                 let (name, arguments) = header.split_once(" || ")?;
-                Some(Self { name, arguments, body })
+                let (is_rare, name) =
+                    name.strip_prefix('~').map_or((false, name), |name| (true, name));
+                Some(Self { name, is_rare, arguments, body })
             })
             .collect()
     }

@@ -1,9 +1,9 @@
 """The zygote: a Python process that forks one child for every call of a program.
 
 It is started once, imports what programs may import, gives up its rights and then serves jobs that arrive as
-frames on standard input (4 bytes of length, little endian, then `JOB`, the program and its calls). For each call it
-answers with one frame on standard output. It never runs a program itself and never holds a gold value; children hold
-the program, its arguments and nothing else. Whatever a child sends is untrusted and passed on unread.
+frames on standard input (4 bytes of length, little endian, then `LIMITS`, the program and the arguments of one call).
+It answers each with one frame on standard output. It never runs a program itself and never holds a gold value; children
+hold the program, its arguments and nothing else, not even the arguments of other calls. Whatever a child sends is untrusted and passed on unread.
 
 The price of a call is the price of the pages that the zygote and the child write to after the fork. So the zygote
 looks into nothing that it passes on, and it runs some programs of its own before the first fork, which fills the
@@ -44,9 +44,12 @@ MAX_NODES = 20_000
 MAX_DEPTH = 100
 MAX_INT_BITS = 14_285
 
-# Wall time and processor time in milliseconds, address space and output in bytes, number of calls. The program and
-# the calls follow, each after its length.
-JOB = struct.Struct("<QQQQI")
+# Longest name of a class that is passed on; the host accepts less.
+MAX_NAME = 100
+
+# Wall time and processor time in milliseconds, address space and output in bytes, length of the program. The program
+# and the arguments follow.
+LIMITS = struct.Struct("<QQQQI")
 LENGTH = struct.Struct("<I")
 
 CODECS = (
@@ -194,7 +197,12 @@ class NoPlainValue(Exception):
     pass
 
 
-type_name = type.__dict__["__name__"].__get__
+get_type_name = type.__dict__["__name__"].__get__
+
+
+def type_name(kind):
+    return get_type_name(kind)[:MAX_NAME]
+
 
 # Containers of the library that count as plain ones, by exact type, and how their content is read.
 LIKE_DICT = {
@@ -467,19 +475,6 @@ def fill_pools():
     ]
 
 
-def jobs():
-    while True:
-        body = memoryview(read_frame())
-        limits = JOB.unpack_from(body)
-        texts = []
-        start = JOB.size
-        while start < len(body):
-            end = start + 4 + LENGTH.unpack_from(body, start)[0]
-            texts.append(bytes(body[start + 4:end]))
-            start = end
-        yield limits, texts[0], texts[1:]
-
-
 def main():
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.pop("LD_BIND_NOW", None)
@@ -510,9 +505,11 @@ def main():
     gc.freeze()
     hello = {"python": "%d.%d.%d" % sys.version_info[:3], "filter_holds": in_force}
     write_frame(1, json.dumps(hello).encode())
-    for limits, source, calls in jobs():
-        for arguments in calls:
-            serve(source, arguments, limits, confinement, table)
+    while True:
+        body = read_frame()
+        limits = LIMITS.unpack_from(body)
+        end = LIMITS.size + limits[-1]
+        serve(body[LIMITS.size:end], body[end:], limits, confinement, table)
 
 
 main()

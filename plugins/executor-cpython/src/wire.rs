@@ -2,17 +2,14 @@
 
 use azr_executor::{Arguments, Value};
 
-/// Calls of a program: the limits (wall time and processor time in milliseconds, address space and output in bytes)
-/// as 8 bytes each, the number of calls as 4, then the program and every call after its length in 4 bytes, all
-/// little endian.
-pub(crate) fn job(limits: [u64; 4], source: &str, calls: &[String]) -> Vec<u8> {
-    let number = |length: usize| u32::try_from(length).unwrap_or(u32::MAX).to_le_bytes();
+/// A call of a program: the limits (wall time and processor time in milliseconds, address space and output in bytes)
+/// as 8 bytes each, the length of the program as 4, all little endian, then the program and the arguments.
+pub(crate) fn job(limits: [u64; 4], source: &str, call: &str) -> Vec<u8> {
+    let source_length = u32::try_from(source.len()).unwrap_or(u32::MAX);
     let mut body = limits.map(u64::to_le_bytes).concat();
-    body.extend(number(calls.len()));
-    for text in std::iter::once(source).chain(calls.iter().map(String::as_str)) {
-        body.extend(number(text.len()));
-        body.extend(text.as_bytes());
-    }
+    body.extend(source_length.to_le_bytes());
+    body.extend(source.as_bytes());
+    body.extend(call.as_bytes());
     body
 }
 
@@ -100,12 +97,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn texts_follow_their_lengths() {
-        let body = job([1, 2, 3, 1 << 40], "é", &["[]".to_owned(), String::new()]);
+    fn texts_follow_the_numbers() {
+        let body = job([1, 2, 3, 1 << 40], "é", "[]");
         let numbers = [1, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 0, 0, 0, 0];
         assert_eq!(body[..24], numbers);
         assert_eq!(body[24..36], [0, 0, 0, 0, 0, 1, 0, 0, 2, 0, 0, 0]);
-        assert_eq!(&body[36..], b"\x02\0\0\0\xc3\xa9\x02\0\0\0[]\0\0\0\0");
+        assert_eq!(&body[36..], b"\xc3\xa9[]");
     }
 
     #[test]

@@ -150,15 +150,26 @@ impl Zygote {
         let cpu_ms = limits.cpu_ms.clamp(1, 86_400_000);
         let address_space_bytes = self.idle_bytes + limits.memory_bytes.min(1 << 44);
         let limits = [wall_ms, cpu_ms, address_space_bytes, output_bytes as u64];
-        let body = wire::job(limits, source, calls);
         let is_cancelled = || context.is_cancelled();
         let mut outcomes = Vec::with_capacity(calls.len());
-        let mut exchanged = self.worker.send(&body, Instant::now() + SEND_TIMEOUT, &is_cancelled);
-        while exchanged.is_ok() && outcomes.len() < calls.len() {
-            let deadline = Instant::now() + Duration::from_millis(wall_ms) + GRACE;
-            exchanged = self.worker.receive(deadline, &is_cancelled).map(|frame| {
-                outcomes.push(answer::outcome(&frame, output_bytes));
-            });
+        let mut exchanged = Ok(());
+        for call in calls {
+            // One by one: a program must not find the arguments of other calls in its process.
+            let body = wire::job(limits, source, call);
+            let answer = self
+                .worker
+                .send(&body, Instant::now() + SEND_TIMEOUT, &is_cancelled)
+                .and_then(|()| {
+                    let deadline = Instant::now() + Duration::from_millis(wall_ms) + GRACE;
+                    self.worker.receive(deadline, &is_cancelled)
+                });
+            match answer {
+                Ok(frame) => outcomes.push(answer::outcome(&frame, output_bytes)),
+                Err(error) => {
+                    exchanged = Err(error);
+                    break;
+                }
+            }
         }
         match exchanged {
             Err(WorkerError::Cancelled) => Err(cancelled()),

@@ -108,7 +108,7 @@ fn outcomes_tell_failures_apart() {
         ("def f(x, y): return 1", exception("TypeError")),
         ("1 / 0\ndef f(x): return x", exception("ZeroDivisionError")),
         ("def f(x): return undefined", exception("NameError")),
-        ("def f(x): return 1\nreturn 2", exception("SyntaxError")),
+        ("def f(x): return 1\nreturn 2", refused("syntax")),
         ("def f(x):\n    yield = 1", refused("syntax")),
         ("import os\ndef f(x): return 1", refused("import")),
         ("def f(x): return open(x)", refused("name")),

@@ -12,6 +12,9 @@ use crate::program::STACK_BYTES;
 /// Stack of a worker's thread: with room for the static gate, which would otherwise make itself one for every program.
 const GATE_STACK_BYTES: usize = STACK_BYTES + (1 << 20);
 
+/// The first job of a range and what became of the range.
+type Finished<R, E> = (usize, Result<Vec<R>, E>);
+
 /// Runs `work(worker, job)` for every job in `0..n_jobs`, each worker on a thread of its own.
 /// After each job `progress` is called with the number of finished jobs, in any order.
 ///
@@ -44,7 +47,7 @@ pub fn run_chunks_in_order<W: Send, R: Send, E: Send>(
     let next = AtomicUsize::new(0);
     let n_done = AtomicUsize::new(0);
     let failed = AtomicBool::new(false);
-    let finished: Mutex<Vec<(usize, Result<Vec<R>, E>)>> = Mutex::new(Vec::new());
+    let finished: Mutex<Vec<Finished<R, E>>> = Mutex::new(Vec::new());
     let serve = |worker: &mut W| {
         while !failed.load(Ordering::Relaxed) {
             let Some(jobs) = take(&next, n_jobs, n_workers, longest) else { return };

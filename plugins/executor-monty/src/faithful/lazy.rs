@@ -50,9 +50,8 @@ pub(super) fn check_loop(each: &StmtFor, facts: &Facts) -> Result<(), &'static s
     read.visit_expr(&each.iter);
     let meets =
         |changed: &&Expr| read.names.iter().any(|name| facts.aliases.may_meet(changed, name));
-    let is_rebound = |name: &&Expr| {
-        super::name(name).is_some_and(|name| effects.rebound.iter().any(|other| *other == name))
-    };
+    let is_rebound =
+        |name: &&Expr| super::name(name).is_some_and(|name| effects.rebound.contains(&name));
     if effects.is_impure
         || effects.changed.iter().any(meets)
         || (read.is_deferred && read.names.iter().any(is_rebound))

@@ -142,9 +142,13 @@ impl<'a> Walk<'a> {
             }
             Stmt::Expr(statement) => self.expression(&statement.value, Use::Ask),
             Stmt::Assign(assign) => {
-                self.spread_targets(assign)?;
                 assign.targets.iter().try_for_each(|target| self.target(target))?;
-                assign.targets.iter().try_for_each(|target| self.assigned(target, &assign.value))
+                assign
+                    .targets
+                    .iter()
+                    .try_for_each(|target| self.assigned(target, &assign.value))?;
+                // Last, so that it comes behind what closes the value.
+                self.spread_targets(assign)
             }
             Stmt::AnnAssign(assign) => match &assign.value {
                 Some(value) => {

@@ -22,14 +22,17 @@ const MAX_MEMORY_BYTES: u64 = 64 << 20;
 /// Deepest recursion; CPython's own limit.
 const MAX_RECURSION: usize = 1_000;
 
+/// Of a call: the number of positional arguments and the names of the others.
+type Shape = (usize, Vec<String>);
+
 /// The program that calls refer to.
 #[derive(Default)]
 pub(super) struct Interpreter {
     source: String,
     is_guarded: bool,
     limits: Limits,
-    /// The program with a call of one shape: number of positional arguments and names of the others.
-    compiled: Option<((usize, Vec<String>), Result<MontyRun, Outcome>)>,
+    /// The program with a call of one shape.
+    compiled: Option<(Shape, Result<MontyRun, Outcome>)>,
 }
 
 impl Interpreter {
@@ -67,7 +70,7 @@ impl Interpreter {
         })
     }
 
-    fn compile(&mut self, shape: (usize, Vec<String>)) {
+    fn compile(&mut self, shape: Shape) {
         if self.compiled.as_ref().is_some_and(|(compiled, _)| *compiled == shape) {
             return;
         }

@@ -122,7 +122,7 @@ fn gold_needs_two_processes_that_agree() {
     let _turn = turn();
     let executor = executor(Policy::Strict, 1);
     let gold = job("def f(x): return x * 2", &["1", "'a'"], Purpose::Gold);
-    let report = executor.run(&[gold.clone()], &Quiet).unwrap().remove(0);
+    let report = executor.run(std::slice::from_ref(&gold), &Quiet).unwrap().remove(0);
     assert_eq!(report.outcomes, [value("2"), value("'aa'")]);
     assert_eq!(report.executor, "monty");
     assert_eq!(workers().len(), 2);

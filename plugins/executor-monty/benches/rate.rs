@@ -1,6 +1,5 @@
 //! Programs per second on programs in the style of what models propose, by number of workers.
 
-#![expect(missing_docs, reason = "the macros of criterion make undocumented functions")]
 #![expect(clippy::expect_used, reason = "a measurement that fails should say so and end")]
 
 use azr_executor_monty::{MontyExecutor, MontyOptions};

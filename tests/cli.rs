@@ -29,5 +29,34 @@ fn doctor_names_the_protections() {
     let text = stdout(&expect_code(&mut w.azr(&["doctor", "--format=json"]), 0));
     let report: serde_json::Value = serde_json::from_str(&text).unwrap();
     let protections = report["protections"].as_array().unwrap();
-    assert!(protections.iter().any(|p| p["name"] == "limits" && p["in_force"] == true), "{text}");
+    for name in ["monty/limits", "cpython/limits", "cpython/seccomp-program"] {
+        assert!(protections.iter().any(|p| p["name"] == name && p["in_force"] == true), "{text}");
+    }
+    // What a strict sandbox says agrees with what is listed.
+    let missing = protections.iter().find(|p| p["in_force"] == false);
+    let strict = |arguments: &[&str]| {
+        let code = if missing.is_some() { 1 } else { 0 };
+        let said = stderr(&expect_code(&mut w.azr(arguments), code));
+        if let Some(entry) = missing {
+            let name = entry["name"].as_str().unwrap().rsplit('/').next().unwrap();
+            assert!(said.contains(name), "{said}");
+        }
+    };
+    strict(&["doctor", "--strict-sandbox"]);
+    strict(&["train", "--strict-sandbox", "--steps=1", "--run-dir=run", "--model=model"]);
+}
+
+#[test]
+fn a_strict_sandbox_is_refused_where_a_protection_is_missing() {
+    let w = Workspace::new();
+    let text = stderr(&expect_code(
+        &mut w.azr(&[
+            "train",
+            "--model=model",
+            "--strict-sandbox",
+            "--set=executor.options.full.options.python=/nonexistent/python",
+        ]),
+        1,
+    ));
+    assert!(text.contains("/nonexistent/python") && text.contains("hint"), "{text}");
 }

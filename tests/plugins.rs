@@ -7,14 +7,22 @@ use crate::fixtures::{Workspace, expect_code, stdout};
 /// The plugin files that were built beside the binary under test.
 fn plugin_files() -> Vec<String> {
     let folder = PathBuf::from(env!("CARGO_BIN_EXE_azr")).parent().unwrap().join("deps");
-    ["tokenizer_hf", "backend_cpu", "executor_cpython", "domain_code", "rl_policy_gradient"]
-        .iter()
-        .map(|name| {
-            let file = folder.join(format!("libazr_{name}.so"));
-            assert!(file.is_file(), "{} was not built", file.display());
-            file.to_str().unwrap().to_owned()
-        })
-        .collect()
+    [
+        "tokenizer_hf",
+        "backend_cpu",
+        "executor_auto",
+        "executor_cpython",
+        "executor_monty",
+        "domain_code",
+        "rl_policy_gradient",
+    ]
+    .iter()
+    .map(|name| {
+        let file = folder.join(format!("libazr_{name}.so"));
+        assert!(file.is_file(), "{} was not built", file.display());
+        file.to_str().unwrap().to_owned()
+    })
+    .collect()
 }
 
 #[test]
@@ -49,7 +57,7 @@ fn the_list_tells_built_in_engines_from_loaded_ones() {
     arguments.extend(files.iter().flat_map(|file| ["--plugin", file]));
     let listing = stdout(&expect_code(&mut w.azr(&arguments), 0));
     let engines: Vec<serde_json::Value> = serde_json::from_str(&listing).unwrap();
-    assert_eq!(engines.len(), 5, "{listing}");
+    assert_eq!(engines.len(), 7, "{listing}");
     for engine in engines {
         let origin = engine["origin"].as_str().unwrap();
         assert!(files.iter().any(|file| file == origin), "{engine}");

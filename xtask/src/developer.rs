@@ -15,6 +15,12 @@ pub(crate) fn test(arguments: &[String]) -> Result<()> {
     test_with(arguments, None)
 }
 
+/// Runs the tests that [`test`] leaves out because they take long: those ignored ones whose name says `slow`.
+pub(crate) fn test_slow() -> Result<()> {
+    let tests = ["test", "--release", "--workspace", "--lib", "--bins", "--tests"];
+    cargo(&[&tests[..], &["slow", "--", "--ignored", "--nocapture"]].concat())
+}
+
 fn test_with(arguments: &[String], variable: Option<(&str, &str)>) -> Result<()> {
     let extra: Vec<&str> = arguments.iter().map(String::as_str).collect();
     cargo_with(&[runner(), &["--release", "--workspace"], &extra].concat(), variable)?;
@@ -39,6 +45,7 @@ pub(crate) fn ci() -> Result<()> {
     timed("build", || cargo(&[runner(), &["--release", "--workspace", "--no-run"]].concat()))?;
     timed("pull the model that the tests use", pull_model)?;
     timed("tests", || test_with(&[], Some(REQUIRE_MODELS)))?;
+    timed("slow tests", test_slow)?;
     timed("format", || cargo(&["fmt", "--all", "--check"]))?;
     timed("lints", || {
         cargo(&["clippy", "--release", "--workspace", "--all-targets", "--", "--deny", "warnings"])

@@ -23,6 +23,7 @@ for users (each builds `azr` in release mode and runs it; add --help for its own
 
 for developers:
   test       every test: nextest where it is installed, else cargo test, and the doc tests
+  test-slow  the tests that take long
   ci         what has to pass before a change lands: model, tests, format, lints
 ";
 
@@ -33,6 +34,7 @@ fn main() -> ExitCode {
     let result = match command.as_str() {
         "train" | "model" | "plugins" | "doctor" => become_azr(&command, &rest),
         "test" => developer::test(&rest).map(|()| 0),
+        "test-slow" => developer::test_slow().map(|()| 0),
         "ci" => developer::ci().map(|()| 0),
         "" | "help" | "--help" | "-h" => {
             say(HELP);

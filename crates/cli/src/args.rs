@@ -43,7 +43,11 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Plugins(Plugins),
     /// Show this machine, and what protects it from the programs a model writes
-    Doctor,
+    Doctor {
+        /// Fail unless every protection is in force
+        #[arg(long)]
+        strict_sandbox: bool,
+    },
 }
 
 /// Without arguments: SmolLM2-135M on this machine's CPU with small settings. A named model that is not here yet is
@@ -90,6 +94,9 @@ pub(crate) struct Train {
     /// Executor by engine name
     #[arg(long, value_name = "NAME")]
     pub(crate) executor: Option<String>,
+    /// Refuse to run programs unless every protection is in force (`azr doctor` shows them)
+    #[arg(long, conflicts_with = "resume")]
+    pub(crate) strict_sandbox: bool,
     /// RL optimizer by engine name
     #[arg(long, value_name = "NAME")]
     pub(crate) optimizer: Option<String>,

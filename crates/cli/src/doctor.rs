@@ -9,9 +9,13 @@ use serde_json::json;
 use crate::args::Format;
 use crate::{engines, print};
 
-pub(crate) fn run(files: &[PathBuf], format: Format) -> Result<()> {
+pub(crate) fn run(files: &[PathBuf], format: Format, strict_sandbox: bool) -> Result<()> {
     let host = engines::host(files)?;
-    let executor = engines::executor(&host, &RunConfig::of_profile(Profile::Robust).executor)?;
+    let mut choice = RunConfig::of_profile(Profile::Robust).executor;
+    if strict_sandbox {
+        choice.options.insert("sandbox".to_owned(), "strict".into());
+    }
+    let executor = engines::executor(&host, &choice)?;
     let protections = executor.protections();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let models = azr_weights::models::models_dir()?;
@@ -32,7 +36,7 @@ pub(crate) fn run(files: &[PathBuf], format: Format) -> Result<()> {
     print::data("\nprograms that a model writes run under:");
     for p in protections {
         let mark = if p.in_force { "yes" } else { "NO " };
-        print::data(print::escaped(&format!("  {mark} {:<18} {}", p.name, p.detail)));
+        print::data(print::escaped(&format!("  {mark} {:<27} {}", p.name, p.detail)));
     }
     Ok(())
 }

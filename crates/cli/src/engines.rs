@@ -18,7 +18,9 @@ pub(crate) fn host(files: &[PathBuf]) -> Result<Host> {
     for module in [
         azr_tokenizer_hf::plugin_module(),
         azr_backend_cpu::plugin_module(),
+        azr_executor_auto::plugin_module(),
         azr_executor_cpython::plugin_module(),
+        azr_executor_monty::plugin_module(),
         azr_domain_code::plugin_module(),
         azr_rl_policy_gradient::plugin_module(),
     ] {
@@ -39,6 +41,7 @@ pub(crate) fn create(host: &Host, config: &RunConfig, model: &Path) -> Result<En
     let optimizer = host.create_optimizer(&config.optimizer.name, options(&config.optimizer)?)?;
     let backend = host.create_backend(&config.backend.name, options(&config.backend)?)?;
     let executor = executor(host, &config.executor)?;
+    warn_of_missing_protections(&*executor);
     let mut domains = Vec::new();
     for (name, table) in &config.domains {
         let options = serde_json::to_value(table).context("domain options")?;
@@ -56,6 +59,19 @@ pub(crate) fn create(host: &Host, config: &RunConfig, model: &Path) -> Result<En
 /// The executor that `choice` names.
 pub(crate) fn executor(host: &Host, choice: &EngineChoice) -> Result<Arc<dyn Executor>> {
     Ok(host.create_executor(&choice.name, options(choice)?)?)
+}
+
+/// One line for all that a user would have to look up.
+fn warn_of_missing_protections(executor: &dyn Executor) {
+    let protections = executor.protections();
+    let missing = protections.iter().filter(|entry| !entry.in_force);
+    let missing: Vec<&str> = missing.map(|entry| entry.name.as_str()).collect();
+    if !missing.is_empty() {
+        print::note(print::escaped(&format!(
+            "warning: programs run without {} (`azr doctor` says why, `--strict-sandbox` refuses)",
+            missing.join(", ")
+        )));
+    }
 }
 
 fn options(choice: &EngineChoice) -> Result<Value> {

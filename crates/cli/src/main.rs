@@ -15,8 +15,13 @@ mod train;
 use std::process::ExitCode;
 
 use args::{Cli, Command};
+use azr_executor_monty::worker;
 use azr_plugin::ErrorCode;
 use clap::Parser;
+
+/// Counts what is allocated, so that a worker of the embedded interpreter can be held to its memory limit.
+#[global_allocator]
+static ALLOCATOR: worker::Allocator = worker::Allocator;
 
 /// How a command ended when it did not fail.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +32,10 @@ enum Ending {
 }
 
 fn main() -> ExitCode {
+    // The workers of the embedded interpreter are this binary once more.
+    if let Some(code) = worker::run_if_asked() {
+        return code;
+    }
     let cli = Cli::parse();
     let result = match cli.command {
         Command::Train(train) => train::run(&train, &cli.plugins),
@@ -34,7 +43,9 @@ fn main() -> ExitCode {
         Command::Plugins(command) => {
             plugins::run(&command, &cli.plugins, cli.format).map(|()| Ending::Done)
         }
-        Command::Doctor => doctor::run(&cli.plugins, cli.format).map(|()| Ending::Done),
+        Command::Doctor { strict_sandbox } => {
+            doctor::run(&cli.plugins, cli.format, strict_sandbox).map(|()| Ending::Done)
+        }
     };
     match result {
         Ok(Ending::Done) => ExitCode::SUCCESS,

@@ -129,7 +129,7 @@ fn chosen(arguments: &Train) -> Result<RunConfig> {
         ("save_every", number("save-every", arguments.save_every)?),
         ("selfplay", seed),
         ("backend", engine(&arguments.backend)),
-        ("executor", engine(&arguments.executor)),
+        ("executor", executor(arguments)),
         ("optimizer", engine(&arguments.optimizer)),
         ("tokenizer", engine(&arguments.tokenizer)),
         ("domains", domains),
@@ -143,6 +143,19 @@ fn chosen(arguments: &Train) -> Result<RunConfig> {
     }
     config.plugins = config.plugins.iter().map(|file| absolute(file)).collect::<Result<_>>()?;
     Ok(config)
+}
+
+/// The executor that the flags choose, and what they demand of it.
+fn executor(arguments: &Train) -> Option<Value> {
+    let mut table = Table::new();
+    if let Some(name) = &arguments.executor {
+        table.insert("name".to_owned(), name.clone().into());
+    }
+    if arguments.strict_sandbox {
+        let options = Table::from_iter([("sandbox".to_owned(), Value::from("strict"))]);
+        table.insert("options".to_owned(), options.into());
+    }
+    (!table.is_empty()).then_some(Value::Table(table))
 }
 
 /// A saved configuration with what may change when a run goes on: its length and what it keeps.

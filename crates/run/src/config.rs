@@ -121,7 +121,7 @@ impl RunConfig {
             selfplay,
             tokenizer: EngineChoice::named("hf"),
             backend: EngineChoice::named("cpu"),
-            executor: EngineChoice::named("cpython"),
+            executor: EngineChoice::named("auto"),
             optimizer,
             domains: BTreeMap::from([("code".to_owned(), code_options(profile))]),
         }

@@ -29,6 +29,8 @@ pub struct Report {
     pub n_equal: usize,
     /// Programs that the candidate says it cannot express.
     pub n_unsupported: usize,
+    /// Programs that have no one outcome to compare with.
+    pub n_unsettled: usize,
     /// Both name a value, and not the same one.
     pub wrong: Vec<Difference>,
     /// Other outcomes that differ.
@@ -37,26 +39,32 @@ pub struct Report {
     pub kinds: BTreeMap<&'static str, usize>,
 }
 
-/// Runs `n` programs of the corpus in both executors, as for establishing gold values.
+/// Runs `n` programs of the corpus in both executors: in the reference as for establishing gold values, in the
+/// candidate for `purpose`. Where the candidate only checks, what the reference finds nondeterministic is left out.
 ///
 /// # Errors
 /// When an executor cannot run the batch.
 pub fn compare(
     reference: &dyn Executor,
     candidate: &dyn Executor,
+    purpose: Purpose,
     seed: u64,
     n: usize,
 ) -> Result<Report> {
     let triplets = triplets(seed, n);
-    let jobs: Vec<Job> = triplets.iter().map(job).collect();
-    let left = reference.run(&jobs, &Quiet)?;
-    let right = candidate.run(&jobs, &Quiet)?;
+    let jobs = |purpose| triplets.iter().map(|triplet| job(triplet, purpose)).collect::<Vec<_>>();
+    let left = reference.run(&jobs(Purpose::Gold), &Quiet)?;
+    let right = candidate.run(&jobs(purpose), &Quiet)?;
     let mut report = Report { n: triplets.len(), ..Report::default() };
     for ((triplet, left), right) in triplets.into_iter().zip(left).zip(right) {
         let none = || Outcome::Crashed("no outcome".to_owned());
         let reference = left.outcomes.into_iter().next().unwrap_or_else(none);
         let candidate = right.outcomes.into_iter().next().unwrap_or_else(none);
         *report.kinds.entry(kind(&reference)).or_default() += 1;
+        if purpose == Purpose::Check && reference == Outcome::Nondeterministic {
+            report.n_unsettled += 1;
+            continue;
+        }
         if same(&reference, &candidate) {
             report.n_equal += 1;
             continue;
@@ -72,11 +80,11 @@ pub fn compare(
     Ok(report)
 }
 
-fn job(triplet: &Triplet) -> Job {
+fn job(triplet: &Triplet, purpose: Purpose) -> Job {
     Job {
         program: triplet.program.clone(),
         calls: vec![triplet.call.clone()],
-        purpose: Purpose::Gold,
+        purpose,
         limits: Limits::default(),
         pinned: None,
     }
@@ -130,13 +138,14 @@ mod tests {
     #[test]
     fn outcomes_are_counted_by_what_they_mean() {
         let value = |text: &str| Always(Outcome::Value(text.to_owned()));
-        let run = |left: &Always, right: &Always| compare(left, right, 0, 3).unwrap();
+        let run = |left: &Always, right: &Always| compare(left, right, Purpose::Check, 0, 3).unwrap();
         let same = run(&value("[0.30000000000000004]"), &value("[0.3]"));
         assert_eq!((same.n, same.n_equal, same.kinds["value"]), (3, 3, 3));
         assert_eq!(run(&value("1"), &value("1.0")).wrong.len(), 3);
         let error = |name: &str| Always(Outcome::Exception(name.to_owned()));
         assert_eq!(run(&error("KeyError"), &error("ValueError")).n_equal, 3);
         assert_eq!(run(&value("1"), &Always(Outcome::Limit(LimitKind::Cpu))).other.len(), 3);
+        assert_eq!(run(&Always(Outcome::Nondeterministic), &value("1")).n_unsettled, 3);
         assert_eq!(
             run(&value("1"), &Always(Outcome::Unsupported("yield".into()))).n_unsupported,
             3

@@ -8,7 +8,6 @@
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
-    missing_docs,
     reason = "a bench ends at its first surprise and prints what it measured"
 )]
 
@@ -21,7 +20,7 @@ use std::time::Instant;
 
 use azr_executor_suite::corpus::triplets;
 use azr_host::Host;
-use azr_plugin::{Executor, Job, Limits, Purpose, Quiet};
+use azr_plugin::{Executor, Job, Limits, Outcome, Purpose, Quiet};
 use serde_json::{Value, json};
 
 const N_ROUNDS: usize = 3;
@@ -30,7 +29,9 @@ fn main() {
     let argument = std::env::args().skip(1).find(|text| !text.starts_with("--"));
     let argument = argument.unwrap_or_else(|| "1000".to_owned());
     let triplets = match argument.parse() {
-        Ok(n) => triplets(1, n).into_iter().map(|triplet| (triplet.program, triplet.call)).collect(),
+        Ok(n) => {
+            triplets(1, n).into_iter().map(|triplet| (triplet.program, triplet.call)).collect()
+        }
         Err(_) => read_triplets(Path::new(&argument)),
     };
     let folder = tempfile::tempdir().unwrap();
@@ -44,12 +45,18 @@ fn main() {
         let kept = best.entry(name).or_insert(rate);
         *kept = kept.max(rate);
     };
-    for _ in 0..N_ROUNDS {
-        for (name, executor) in &executors {
-            note(format!("{name} check"), n as f64 / seconds(&**executor, &jobs, Purpose::Check));
+    for round in 0..N_ROUNDS {
+        let mut ours = |name: &str, purpose: Purpose, label: String| {
+            let (rate, n_values) = measured(&*executors[name], &jobs, purpose);
+            if round == 0 {
+                println!("{label}: {n_values} of {n} came to a value");
+            }
+            note(label, rate);
+        };
+        for name in executors.keys() {
+            ours(name, Purpose::Check, format!("{name} check"));
         }
-        let auto = &executors["auto"];
-        note("auto gold".to_owned(), n as f64 / seconds(&**auto, &jobs, Purpose::Gold));
+        ours("auto", Purpose::Gold, "auto gold".to_owned());
         for (mode, rate) in reference(&file) {
             note(format!("reference {mode}"), rate);
         }
@@ -57,7 +64,9 @@ fn main() {
     for (name, rate) in &best {
         println!("{name:<34} {rate:>9.0} programs/s");
     }
-    for (ours, theirs) in [("auto check", "run"), ("auto gold", "check"), ("auto check", "judge_input")] {
+    for (ours, theirs) in
+        [("auto check", "run"), ("auto gold", "check"), ("auto check", "judge_input")]
+    {
         if let Some(peer) = best.get(&format!("reference {theirs}")) {
             println!("{ours} / {theirs}: {:.1}", best[ours] / peer);
         }
@@ -111,19 +120,33 @@ fn executors() -> BTreeMap<&'static str, Arc<dyn Executor>> {
         .collect()
 }
 
-fn seconds(executor: &dyn Executor, jobs: &[Job], purpose: Purpose) -> f64 {
+/// Programs per second, and how many of them came to a value.
+fn measured(executor: &dyn Executor, jobs: &[Job], purpose: Purpose) -> (f64, usize) {
     let jobs: Vec<Job> = jobs.iter().map(|job| Job { purpose, ..job.clone() }).collect();
     let start = Instant::now();
-    executor.run(&jobs, &Quiet).unwrap();
-    start.elapsed().as_secs_f64()
+    let reports = executor.run(&jobs, &Quiet).unwrap();
+    let rate = jobs.len() as f64 / start.elapsed().as_secs_f64();
+    let outcomes = reports.iter().flat_map(|report| &report.outcomes);
+    (rate, outcomes.filter(|outcome| matches!(outcome, Outcome::Value(_))).count())
 }
 
 /// Programs per second of each mode of the reference's pattern; empty, with a word why, where it cannot run.
 fn reference(file: &Path) -> BTreeMap<String, f64> {
     let python = std::env::var("AZR_BENCH_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../bench/reference_pool.py");
-    let output = Command::new(&python).arg(script).arg(file).output().unwrap();
-    let rates: Option<BTreeMap<String, Value>> = serde_json::from_slice(&output.stdout).ok();
+    // In the folder of the triplets: nothing keeps these programs from writing files.
+    let folder = file.parent().unwrap();
+    let output = match Command::new(&python).arg(script).arg(file).current_dir(folder).output() {
+        Ok(output) => output,
+        Err(error) => {
+            println!("the reference's pattern did not run: {python}: {error}");
+            return BTreeMap::new();
+        }
+    };
+    // Programs print to the same standard output: the rates are its last line.
+    let text = String::from_utf8_lossy(&output.stdout);
+    let rates = text.lines().last().and_then(|line| serde_json::from_str(line).ok());
+    let rates: Option<BTreeMap<String, Value>> = rates;
     let Some(rates) = rates else {
         println!(
             "the reference's pattern did not run in {python}: {}",

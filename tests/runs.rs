@@ -82,8 +82,11 @@ fn a_run_killed_in_the_middle_of_a_step_ends_with_the_same_bits() {
     let mut child = start(&mut w.train("killed", &settings));
     // After the third line the fourth step is under way, and the newest checkpoint is that of the second.
     wait_for_steps(&w.path("killed/metrics.jsonl"), 3, &mut child);
+    let workers = children_of(child.id());
+    assert!(!workers.is_empty());
     child.kill().unwrap();
     child.wait().unwrap();
+    wait_for_end(&workers);
     expect_code(&mut w.azr(&["train", "--resume", "killed"]), 0);
     assert_eq!(w.metrics("whole"), w.metrics("killed"));
     assert_same_results(&w.path("whole"), &w.path("killed"), 6);
@@ -94,10 +97,12 @@ fn ctrl_c_finishes_the_step_saves_and_exits_3() {
     let w = Workspace::new();
     let mut child = start(&mut w.train("run", &["--steps=1000", "--save-every=1000"]));
     wait_for_steps(&w.path("run/metrics.jsonl"), 1, &mut child);
+    let workers = children_of(child.id());
     let interrupt = Command::new("kill").arg("-INT").arg(child.id().to_string()).status().unwrap();
     assert!(interrupt.success());
     let status = child.wait().unwrap();
     assert_eq!(status.code(), Some(3));
+    wait_for_end(&workers);
     let steps = w.metrics("run").len();
     let latest = std::fs::read_to_string(w.path("run/checkpoints/latest")).unwrap();
     assert_eq!(latest, format!("global_step_{steps}"));
@@ -121,6 +126,38 @@ fn an_existing_run_is_never_overwritten_and_never_shared() {
     assert!(stderr(&output).contains("another process"), "{}", stderr(&output));
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+/// The state, parent and start of every process, from `/proc`.
+fn processes() -> impl Iterator<Item = (u32, [String; 3])> {
+    let read = |entry: std::fs::DirEntry| {
+        let id = entry.file_name().to_str()?.parse().ok()?;
+        let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+        let fields: Vec<&str> = stat.rsplit(')').next()?.split_whitespace().collect();
+        Some((id, [0, 1, 19].map(|index: usize| fields[index].to_owned())))
+    };
+    std::fs::read_dir("/proc").unwrap().flatten().filter_map(read)
+}
+
+/// The processes that `parent` started, each with the time of its start.
+fn children_of(parent: u32) -> Vec<(u32, String)> {
+    let parent = parent.to_string();
+    processes()
+        .filter(|(_, [_, by, _])| *by == parent)
+        .map(|(id, [_, _, start])| (id, start))
+        .collect()
+}
+
+/// Waits until none of the processes is left.
+fn wait_for_end(gone: &[(u32, String)]) {
+    let began = Instant::now();
+    let is_left = |(id, [state, _, start]): (u32, [String; 3])| {
+        state != "Z" && gone.iter().any(|(other, time)| *other == id && *time == start)
+    };
+    while processes().any(is_left) {
+        assert!(began.elapsed() < PATIENCE, "a worker outlived its trainer");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 fn start(command: &mut Command) -> Child {

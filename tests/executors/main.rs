@@ -134,8 +134,7 @@ fn either_executor_works_alone_and_says_so() {
     let _turn = take_turns();
     let nowhere = json!({ "name": "cpython", "options": { "python": "/nonexistent/python" } });
     let alone = auto(nowhere.clone()).unwrap();
-    let missing: Vec<_> =
-        alone.protections().into_iter().filter(|entry| !entry.in_force).collect();
+    let missing: Vec<_> = alone.protections().into_iter().filter(|entry| !entry.in_force).collect();
     let missing = missing.iter().find(|entry| entry.name == "executor-cpython").unwrap();
     assert!(missing.detail.contains("/nonexistent/python"), "{}", missing.detail);
     let job = Job {
@@ -148,10 +147,15 @@ fn either_executor_works_alone_and_says_so() {
     let reports = alone.run(std::slice::from_ref(&job), &Quiet).unwrap();
     assert_eq!(reports[0].outcomes, [Outcome::Value("2".to_owned())]);
     assert_eq!(reports[0].executor, "monty");
+    let pinned = |name: &str| Job { pinned: Some(name.to_owned()), ..job.clone() };
+    let error = alone.run(&[pinned("cpython")], &Quiet).unwrap_err();
+    assert!(error.message.contains("cpython") && error.hint.is_some(), "{error}");
 
     let embedded = json!({ "name": "monty", "options": { "worker": "/bin/cat" } });
     let alone = host().create_executor("auto", json!({ "embedded": embedded })).unwrap();
-    assert_eq!(alone.run(&[job], &Quiet).unwrap()[0].executor, "cpython");
+    let reports = alone.run(&[job.clone(), pinned("monty")], &Quiet).unwrap();
+    assert!(reports.iter().all(|report| report.executor == "cpython"), "{reports:?}");
+    assert_eq!(reports[0].outcomes, reports[1].outcomes);
 
     let strict = json!({ "embedded": embedded, "full": nowhere, "sandbox": "strict" });
     assert!(host().create_executor("auto", strict).is_err());

@@ -15,10 +15,17 @@ pub(crate) fn run(files: &[PathBuf], format: Format, strict_sandbox: bool) -> Re
     if strict_sandbox {
         choice.options.insert("sandbox".to_owned(), "strict".into());
     }
-    let executor = engines::executor(&host, &choice)?;
-    let protections = executor.protections();
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let models = azr_weights::models::models_dir()?;
+    if format == Format::Text {
+        // First, because the executor may be what is wrong here.
+        print::data(format!(
+            "azr {} on {threads} cores, models in {}",
+            env!("CARGO_PKG_VERSION"),
+            models.display()
+        ));
+    }
+    let protections = engines::executor(&host, &choice)?.protections();
     if format == Format::Json {
         let protections: Vec<_> = protections
             .iter()
@@ -28,11 +35,6 @@ pub(crate) fn run(files: &[PathBuf], format: Format, strict_sandbox: bool) -> Re
             "version": env!("CARGO_PKG_VERSION"), "cores": threads, "models_dir": models, "protections": protections,
         }));
     }
-    print::data(format!(
-        "azr {} on {threads} cores, models in {}",
-        env!("CARGO_PKG_VERSION"),
-        models.display()
-    ));
     print::data("\nprograms that a model writes run under:");
     for p in protections {
         let mark = if p.in_force { "yes" } else { "NO " };

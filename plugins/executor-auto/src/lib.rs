@@ -79,7 +79,16 @@ pub struct AutoExecutor {
 /// The executors that could be made; at least one.
 enum Parts {
     Both { embedded: Part, full: Part },
-    One(Part),
+    One(Alone),
+}
+
+/// One of the two, where the other cannot be had.
+struct Alone {
+    part: Part,
+    missing: String,
+    /// Why it is missing.
+    reason: PluginError,
+    is_full: bool,
 }
 
 /// An executor and the name that its tasks are pinned to.
@@ -115,10 +124,10 @@ impl Engine for AutoExecutor {
                 Ok(Self { parts: Parts::Both { embedded, full }, notes: Vec::new() })
             }
             (Ok(part), Err(error)) if may_lack(&error) => {
-                Ok(Self::alone(part, &options.full.name, &error))
+                Ok(Self::alone(part, options.full.name, error, false))
             }
             (Err(error), Ok(part)) if may_lack(&error) => {
-                Ok(Self::alone(part, &options.embedded.name, &error))
+                Ok(Self::alone(part, options.embedded.name, error, true))
             }
             (Err(error), _) | (_, Err(error)) => Err(error),
         }
@@ -129,7 +138,7 @@ impl Executor for AutoExecutor {
     fn run(&self, jobs: &[Job], context: &dyn CallContext) -> Result<Vec<JobReport>> {
         match &self.parts {
             Parts::Both { embedded, full } => Route { embedded, full }.run(jobs, context),
-            Parts::One(part) => part.executor.run(jobs, context),
+            Parts::One(alone) => alone.run(jobs, context),
         }
     }
 
@@ -137,7 +146,7 @@ impl Executor for AutoExecutor {
     fn protections(&self) -> Vec<Protection> {
         let parts = match &self.parts {
             Parts::Both { embedded, full } => vec![embedded, full],
-            Parts::One(part) => vec![part],
+            Parts::One(alone) => vec![&alone.part],
         };
         let named = |part: &Part| {
             let name = part.name.clone();
@@ -149,13 +158,40 @@ impl Executor for AutoExecutor {
 }
 
 impl AutoExecutor {
-    fn alone(part: Part, missing: &str, error: &PluginError) -> Self {
+    fn alone(part: Part, missing: String, reason: PluginError, is_full: bool) -> Self {
         let note = Protection {
             name: format!("executor-{missing}"),
             in_force: false,
-            detail: format!("`{}` works alone: {}", part.name, error.message),
+            detail: format!("`{}` works alone: {}", part.name, reason.message),
         };
-        Self { parts: Parts::One(part), notes: vec![note] }
+        let alone = Alone { part, missing, reason, is_full };
+        Self { parts: Parts::One(alone), notes: vec![note] }
+    }
+}
+
+impl Alone {
+    /// Runs everything here. Tasks that are pinned to the embedded executor may be the full one's, which agreed on
+    /// them; the other way round their gold values would mean nothing.
+    fn run(&self, jobs: &[Job], context: &dyn CallContext) -> Result<Vec<JobReport>> {
+        let is_foreign = |job: &Job| job.pinned.as_ref() == Some(&self.missing);
+        if !jobs.iter().any(is_foreign) {
+            return self.part.executor.run(jobs, context);
+        }
+        if !self.is_full {
+            let Self { part, missing, reason, .. } = self;
+            let message = format!(
+                "some tasks' gold values come from executor `{missing}`, and `{}` is here alone: {}",
+                part.name, reason.message
+            );
+            return Err(PluginError::new(ErrorCode::Unavailable, message).with_hint(
+                reason.hint.clone().unwrap_or_else(|| "start a new run on this machine".to_owned()),
+            ));
+        }
+        let mut jobs = jobs.to_vec();
+        for job in jobs.iter_mut().filter(|job| is_foreign(job)) {
+            job.pinned = Some(self.part.name.clone());
+        }
+        self.part.executor.run(&jobs, context)
     }
 }
 
@@ -174,7 +210,7 @@ impl std::fmt::Debug for AutoExecutor {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let names = match &self.parts {
             Parts::Both { embedded, full } => vec![&embedded.name, &full.name],
-            Parts::One(part) => vec![&part.name],
+            Parts::One(alone) => vec![&alone.part.name],
         };
         f.debug_struct("AutoExecutor").field("parts", &names).finish_non_exhaustive()
     }

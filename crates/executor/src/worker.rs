@@ -201,8 +201,8 @@ mod tests {
         let long = vec![7; 300_000];
         // `cat` echoes while it is fed: a second thread is not needed below the pipe's capacity.
         for body in [b"".as_slice(), b"abc", &long[..30_000]] {
-            worker.send(body, soon(5_000), &|| false).unwrap();
-            assert_eq!(worker.receive(soon(5_000), &|| false).unwrap(), body);
+            worker.send(body, soon(60_000), &|| false).unwrap();
+            assert_eq!(worker.receive(soon(60_000), &|| false).unwrap(), body);
         }
         assert!(matches!(
             worker.send(&vec![0; 1 << 21], soon(200), &|| false),
@@ -212,16 +212,14 @@ mod tests {
 
     #[test]
     fn failures_are_told_apart() {
-        let receive = |script: &str, cancelled: bool| {
-            shell(script).receive(soon(300), &|| cancelled).unwrap_err()
+        let receive = |script: &str, milliseconds: u64, cancelled: bool| {
+            shell(script).receive(soon(milliseconds), &|| cancelled).unwrap_err()
         };
-        assert!(matches!(receive("exec sleep 60", false), WorkerError::Late));
-        assert!(matches!(receive("exec sleep 60", true), WorkerError::Cancelled));
-        assert!(matches!(
-            receive("printf 'garbage that is no frame'", false),
-            WorkerError::Protocol(_)
-        ));
-        assert!(matches!(receive("exit 3", false), WorkerError::Ended));
+        assert!(matches!(receive("exec sleep 60", 300, false), WorkerError::Late));
+        assert!(matches!(receive("exec sleep 60", 60_000, true), WorkerError::Cancelled));
+        let garbage = receive("printf 'garbage that is no frame'", 60_000, false);
+        assert!(matches!(garbage, WorkerError::Protocol(_)));
+        assert!(matches!(receive("exit 3", 60_000, false), WorkerError::Ended));
     }
 
     #[test]
@@ -231,7 +229,7 @@ mod tests {
         assert!(is_alive(group));
         drop(worker);
         // The kernel ends the members of a group one after the other.
-        let deadline = soon(5_000);
+        let deadline = soon(60_000);
         while is_alive(group) {
             assert!(Instant::now() < deadline, "a member of the group survived");
             std::thread::sleep(Duration::from_millis(5));

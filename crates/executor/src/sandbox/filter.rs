@@ -63,14 +63,12 @@ const WORKER_REFUSED: [i64; 50] = [
 ];
 
 /// Calls that a running program needs: memory, its own end, writing to what is already open.
-const PROGRAM_ALLOWED: [i64; 14] = [
+const PROGRAM_ALLOWED: [i64; 12] = [
     libc::SYS_brk,
     libc::SYS_clock_gettime,
     libc::SYS_exit,
     libc::SYS_exit_group,
     libc::SYS_futex,
-    libc::SYS_getpid,
-    libc::SYS_gettid,
     libc::SYS_madvise,
     libc::SYS_mremap,
     libc::SYS_munmap,
@@ -90,8 +88,9 @@ pub fn worker() -> Result<BpfProgram, seccompiler::BackendError> {
 }
 
 /// The allow list of a program: memory, its own end, writing to what is already open, and the calls in `also`. No
-/// files, processes, signals, sockets or sleeping, no new executable memory. To be installed after the last
-/// privileged step, with [`seccompiler::apply_filter`] or from [`bytes`].
+/// files, processes, signals or sockets, no new executable memory, no number of its own process, which tells how
+/// many were before it. A program can wait for a lock, with or without a limit: only its own wall time ends that. To
+/// be installed after the last privileged step, with [`seccompiler::apply_filter`] or from [`bytes`].
 ///
 /// # Errors
 /// When the processor is none that the filter compiler knows.

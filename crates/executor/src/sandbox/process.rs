@@ -111,11 +111,15 @@ pub fn become_nobody() -> io::Result<()> {
     if !rustix::process::geteuid().is_root() {
         return Ok(());
     }
+    let checked = |result| if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) };
+    // Each is worth it without the others: who may change the user need not have the right to leave groups.
     // SAFETY: The calls take numbers; the C library applies them to every thread.
-    let is_done = unsafe {
-        libc::setgroups(0, std::ptr::null()) == 0
-            && libc::setresgid(NOBODY, NOBODY, NOBODY) == 0
-            && libc::setresuid(NOBODY, NOBODY, NOBODY) == 0
+    let (groups, group, user) = unsafe {
+        (
+            checked(libc::setgroups(0, std::ptr::null())),
+            checked(libc::setresgid(NOBODY, NOBODY, NOBODY)),
+            checked(libc::setresuid(NOBODY, NOBODY, NOBODY)),
+        )
     };
-    if is_done { Ok(()) } else { Err(io::Error::last_os_error()) }
+    user.and(group).and(groups)
 }

@@ -34,7 +34,18 @@ const STEPS: [c_int; 7] = [
     0,
 ];
 
-/// The first step that this machine did not refuse.
+/// The same for root, who can become nobody later where there is no new user namespace.
+const ROOT_STEPS: [c_int; 7] = [
+    ALL_SPACES,
+    libc::CLONE_NEWPID,
+    OTHER_SPACES,
+    libc::CLONE_NEWUSER | ALL_SPACES,
+    libc::CLONE_NEWUSER | libc::CLONE_NEWPID,
+    libc::CLONE_NEWUSER | OTHER_SPACES,
+    0,
+];
+
+/// The first step that this machine did not refuse for good.
 static STEP: AtomicUsize = AtomicUsize::new(0);
 
 /// Stack of the child, in units of 16 bytes, which it is aligned to.
@@ -44,6 +55,9 @@ const STACK_UNITS: usize = 4_096;
 const FIRST_FOREIGN: RawFd = 3;
 
 const PERSONALITY_FIXED_ADDRESSES: libc::c_ulong = libc::ADDR_NO_RANDOMIZE as libc::c_ulong;
+
+/// An ordinary process. The trainer may itself have been started with fixed addresses.
+const PERSONALITY_ORDINARY: libc::c_ulong = 0;
 
 /// Everything the child uses, and what it says back through the memory that it borrows.
 struct Child<'a> {
@@ -99,9 +113,11 @@ pub(super) fn start(spec: &WorkerSpec) -> io::Result<Process> {
         error: AtomicI32::new(0),
         is_landlocked: AtomicBool::new(false),
     };
+    let steps = if user.is_root() { ROOT_STEPS } else { STEPS };
+    let mut step = STEP.load(Ordering::Relaxed);
+    let mut is_lasting = true;
     loop {
-        let step = STEP.load(Ordering::Relaxed);
-        let spaces = STEPS.get(step).copied().unwrap_or(0);
+        let spaces = steps.get(step).copied().unwrap_or(0);
         child.user_maps = (spaces & libc::CLONE_NEWUSER != 0).then_some([
             (c"/proc/self/setgroups", b"deny"),
             (c"/proc/self/uid_map", user_map.as_bytes()),
@@ -118,8 +134,11 @@ pub(super) fn start(spec: &WorkerSpec) -> io::Result<Process> {
                 };
             }
             Err(error) if spaces != 0 && is_refusal(&error) => {
-                // Another thread may have gone on already.
-                let _ = STEP.compare_exchange(step, step + 1, Ordering::Relaxed, Ordering::Relaxed);
+                step += 1;
+                is_lasting &= !is_passing(&error);
+                if is_lasting {
+                    STEP.fetch_max(step, Ordering::Relaxed);
+                }
             }
             Err(error) => return Err(error),
         }
@@ -131,6 +150,11 @@ fn is_refusal(error: &io::Error) -> bool {
     let refusals =
         [libc::EPERM, libc::EACCES, libc::EINVAL, libc::ENOSPC, libc::ENOSYS, libc::EUSERS];
     error.raw_os_error().is_some_and(|code| refusals.contains(&code))
+}
+
+/// Whether the same may be granted to a later process: the number of namespaces is limited for all users together.
+fn is_passing(error: &io::Error) -> bool {
+    [libc::ENOSPC, libc::EUSERS].map(Some).contains(&error.raw_os_error())
 }
 
 fn high(descriptor: OwnedFd) -> io::Result<OwnedFd> {
@@ -220,9 +244,11 @@ unsafe fn confine(child: &Child<'_>) {
             let limit = libc::rlimit { rlim_cur: limit, rlim_max: limit };
             libc::setrlimit(resource, &raw const limit);
         }
-        if child.fixed_addresses {
-            libc::personality(PERSONALITY_FIXED_ADDRESSES);
-        }
+        libc::personality(if child.fixed_addresses {
+            PERSONALITY_FIXED_ADDRESSES
+        } else {
+            PERSONALITY_ORDINARY
+        });
         libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
         if let Some(ruleset) = child.ruleset {
             let was_open = can_open_root();
@@ -255,8 +281,12 @@ unsafe fn can_open_root() -> bool {
 unsafe fn restore_signals() {
     // SAFETY: As the caller's.
     unsafe {
+        // Not by the C library, which keeps two for itself. All zeros is the default action without flags.
+        let default = [0_u64; 4];
         for signal in 1..=libc::SIGRTMAX() {
-            libc::signal(signal, libc::SIG_DFL);
+            let old = ptr::null_mut::<c_void>();
+            let (action, mask_bytes) = (default.as_ptr(), size_of::<u64>());
+            libc::syscall(libc::SYS_rt_sigaction, signal, action, old, mask_bytes);
         }
         let mut none: libc::sigset_t = std::mem::zeroed();
         libc::sigemptyset(&raw mut none);

@@ -1,5 +1,7 @@
 //! What a started process sees and can do, asked from shells and from the kernel.
 
+#![expect(unsafe_code, reason = "a personality has no safe interface")]
+
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::AsRawFd;
@@ -57,10 +59,11 @@ fn what_cannot_be_executed_is_told() {
 
 #[test]
 fn protections_do_what_they_say() {
-    let process = shell(
+    let mark = format!("/tmp/azr_sandbox_test_{}", std::process::id());
+    let process = shell(&format!(
         "/usr/bin/env; echo id $$; head -c 1 /etc/passwd >/dev/null && echo opened; read line; echo $line; \
-         echo x >/tmp/azr_sandbox_test && echo written",
-    );
+         echo x >{mark} && echo written",
+    ));
     // While it waits for its line, it can be looked at.
     let (has_landlock, has_space) =
         (is_in_force(&process, "landlock"), is_in_force(&process, "pid-namespace"));
@@ -68,7 +71,7 @@ fn protections_do_what_they_say() {
     assert!(is_in_force(&process, "seccomp-worker") && is_in_force(&process, "no-new-privileges"));
     rustix::io::write(process.input(), b"heard\n").unwrap();
     let said = said(&process);
-    let _ = std::fs::remove_file("/tmp/azr_sandbox_test");
+    let _ = std::fs::remove_file(&mark);
     let environment: Vec<&str> = said.lines().filter(|line| line.contains('=')).collect();
     assert!(environment.contains(&"ONLY=this"), "{said}");
     assert!(
@@ -137,24 +140,33 @@ fn addresses_are_fixed_where_that_is_asked_for() {
     let different: std::collections::BTreeSet<_> = (0..4).map(|_| stack(false).0).collect();
     let randomizes = std::fs::read_to_string("/proc/sys/kernel/randomize_va_space").unwrap();
     assert!(different.len() > 1 || randomizes.trim() == "0");
+    // Also where the trainer itself has fixed addresses. The personality is each thread's own.
+    let inherited = std::thread::spawn(move || {
+        // SAFETY: The call takes a number and changes nothing but later executions by this thread.
+        let before = unsafe { libc::personality(libc::ADDR_NO_RANDOMIZE as libc::c_ulong) };
+        (before != -1).then(|| stack(false).1)
+    });
+    assert_ne!(inherited.join().unwrap(), Some(true));
 }
 
 #[test]
 fn dropping_ends_everything_and_waits() {
-    const MARK: &str = "61.0271828";
+    // A time that no sleeper of another run has.
+    let mark = format!("61.0{}", std::process::id());
+    let end = format!("{mark}\0").into_bytes();
     let n_sleepers = || {
         let all = std::fs::read_dir("/proc").unwrap().flatten();
         let lines = all.filter_map(|entry| std::fs::read(entry.path().join("cmdline")).ok());
-        let sleeps = |line: &Vec<u8>| line.starts_with(b"sleep") && line.ends_with(b"61.0271828\0");
+        let sleeps = |line: &Vec<u8>| line.starts_with(b"sleep") && line.ends_with(&end);
         lines.filter(sleeps).count()
     };
-    let process = shell(&format!("sleep {MARK} & sleep {MARK}"));
+    let process = shell(&format!("sleep {mark} & sleep {mark}"));
     eventually("two sleepers", || n_sleepers() == 2);
     drop(process);
     // A group ends one after the other, a namespace before its first process does.
     eventually("no sleeper", || n_sleepers() == 0);
     // One that left the group for a session of its own.
-    let process = shell(&format!("setsid sleep {MARK} & sleep {MARK}"));
+    let process = shell(&format!("setsid sleep {mark} & sleep {mark}"));
     if is_in_force(&process, "pid-namespace") {
         eventually("two sleepers", || n_sleepers() == 2);
         drop(process);

@@ -2,8 +2,10 @@
 
 It is started once, imports what programs may import, gives up its rights and then serves jobs that arrive as
 frames on standard input (4 bytes of length, little endian, then `LIMITS`, the program and the arguments of one call).
-It answers each with one frame on standard output. It never runs a program itself and never holds a gold value; children
-hold the program, its arguments and nothing else, not even the arguments of other calls. Whatever a child sends is untrusted and passed on unread.
+It answers each with one frame on standard output. It never runs a program itself and never holds a gold value. Jobs and
+answers lie in a `Buffer` each and nowhere else in the zygote, and the buffers are emptied after every call: a child is
+a copy of the zygote's memory, freed blocks included, and may find nothing of other calls there. Whatever a child sends
+is untrusted and passed on unread.
 
 The price of a call is the price of the pages that the zygote and the child write to after the fork. So the zygote
 looks into nothing that it passes on, and it runs some programs of its own before the first fork, which fills the
@@ -27,6 +29,7 @@ import ctypes
 import gc
 import importlib
 import json
+import mmap
 import random
 import resource
 import select
@@ -36,6 +39,7 @@ import time
 import types
 
 PR_SET_PDEATHSIG = 1
+PR_SET_DUMPABLE = 4
 PR_SET_SECCOMP = 22
 SECCOMP_MODE_FILTER = 2
 
@@ -51,6 +55,15 @@ MAX_NAME = 100
 # and the arguments follow.
 LIMITS = struct.Struct("<QQQQI")
 LENGTH = struct.Struct("<I")
+
+# Length and kind of a frame that passes on what a child said.
+PASSED_ON = struct.Struct("<Ic")
+
+# Longest read from a child's pipe.
+CHUNK = 1 << 16
+
+# The answer of a child that has no memory left to make one.
+OUT_OF_MEMORY = LENGTH.pack(2) + b"LM"
 
 CODECS = (
     "ascii", "base64_codec", "cp1252", "hex_codec", "idna", "latin_1", "punycode", "raw_unicode_escape", "rot_13",
@@ -96,32 +109,58 @@ def f(text: str, numbers: List[int], table: Dict[str, int], *rest, **more) -> li
 SAMPLE_CALL = '[["Some words a b, and others", ["l", 3, 1, 2, 9], ["d", "some", 1, "b", 2]], []]'
 N_SAMPLES = 10
 
-# Objects of each size that the allocator knows; more than there are free places.
+# More than the host sends and takes.
+N_JOB_BYTES = 1 << 20
+N_ANSWER_BYTES = 1 << 20
+
+# Objects of each size that the allocator knows, to take up its free places: most of them, or surely all.
 N_FILLERS = 200
+N_SCATTERED = 600
 
 monotonic = time.monotonic
 clock_gettime = time.clock_gettime
 
 
-def read_exactly(length):
-    parts = []
-    while length:
-        part = os.read(0, min(length, 1 << 20))
-        if not part:
+class Buffer:
+    """Memory for what belongs to one call."""
+
+    def __init__(self, n_bytes):
+        self.memory = mmap.mmap(-1, n_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        self.view = memoryview(self.memory)
+
+    def empty(self):
+        """The kernel takes the pages back; the next ones are zero."""
+        self.memory.madvise(mmap.MADV_DONTNEED)
+
+
+def fill(view):
+    """Reads as much from standard input as the view holds."""
+    n_bytes = 0
+    while n_bytes < len(view):
+        n_read = os.readv(0, [view[n_bytes:]])
+        if not n_read:
             os._exit(0)
-        parts.append(part)
-        length -= len(part)
-    return b"".join(parts)
+        n_bytes += n_read
 
 
-def read_frame():
-    return read_exactly(LENGTH.unpack(read_exactly(4))[0])
+def read_frame(buffer):
+    """The end of the frame that the buffer holds then, behind its length."""
+    fill(buffer.view[:LENGTH.size])
+    end = LENGTH.size + LENGTH.unpack_from(buffer.view)[0]
+    if end > len(buffer.view):
+        os._exit(1)
+    fill(buffer.view[LENGTH.size:end])
+    return end
 
 
-def write_frame(descriptor, body):
-    data = LENGTH.pack(len(body)) + body
-    while data:
-        data = data[os.write(descriptor, data):]
+def write_all(descriptor, data):
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(descriptor, rest):]
+
+
+def frame(body):
+    return LENGTH.pack(len(body)) + body
 
 
 class FilterProgram(ctypes.Structure):
@@ -136,32 +175,35 @@ class Confinement:
         self.filter = FilterProgram(len(code) // 8, code)
         self.filter_pointer = ctypes.byref(self.filter)
         self.prctl = ctypes.CDLL(None, use_errno=True).prctl
+        self.is_demanded = settings["filter_demanded"]
         self.zygote = os.getpid()
         self.null = os.open("/dev/null", os.O_RDWR)
-        self.is_in_force = False
 
     def enter(self, pipe, address_space_bytes, cpu_s):
         self.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
         if os.getppid() != self.zygote:
             os._exit(0)
+        # A pipe that takes core dumps would get them whatever the limit on their size.
+        self.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
         # In this order: the answer pipe takes the place of whatever descriptor 3 was.
         for descriptor in (0, 1, 2):
             os.dup2(self.null, descriptor)
         os.dup2(pipe, 3)
         os.closerange(4, 64)
-        for kind, limit in (
-            (resource.RLIMIT_AS, address_space_bytes),
-            (resource.RLIMIT_CPU, cpu_s),
-            (resource.RLIMIT_NOFILE, 4),
-            (resource.RLIMIT_NPROC, 0),
+        for kind, soft, hard in (
+            (resource.RLIMIT_AS, address_space_bytes, address_space_bytes),
+            # The soft limit sends a signal that tells what it is about, the hard one kills.
+            (resource.RLIMIT_CPU, cpu_s, cpu_s + 1),
+            (resource.RLIMIT_NOFILE, 4, 4),
+            (resource.RLIMIT_NPROC, 0, 0),
         ):
             # A hard limit that is already lower stays.
-            hard = resource.getrlimit(kind)[1]
-            if hard != resource.RLIM_INFINITY:
-                limit = min(limit, hard)
-            resource.setrlimit(kind, (limit, limit))
+            before = resource.getrlimit(kind)[1]
+            if before != resource.RLIM_INFINITY:
+                soft, hard = min(soft, before), min(hard, before)
+            resource.setrlimit(kind, (soft, hard))
         refused = self.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, self.filter_pointer, 0, 0)
-        if refused and self.is_in_force:
+        if refused and self.is_demanded:
             os._exit(1)
 
     def holds(self):
@@ -181,8 +223,7 @@ class Confinement:
         answer = os.read(reader, 1)
         os.close(reader)
         os.waitpid(pid, 0)
-        self.is_in_force = answer == b"1"
-        return self.is_in_force
+        return answer == b"1"
 
 
 class TooDeep(Exception):
@@ -204,15 +245,16 @@ def type_name(kind):
     return get_type_name(kind)[:MAX_NAME]
 
 
-# Containers of the library that count as plain ones, by exact type, and how their content is read.
+# Containers of the library that count as plain ones, by exact type, and how their content is read. Types are looked up
+# by their identity: a metaclass can make a class equal to any other.
 LIKE_DICT = {
-    dict: dict.items,
-    collections.Counter: dict.items,
-    collections.defaultdict: dict.items,
-    collections.OrderedDict: collections.OrderedDict.items,
+    id(dict): dict.items,
+    id(collections.Counter): dict.items,
+    id(collections.defaultdict): dict.items,
+    id(collections.OrderedDict): collections.OrderedDict.items,
 }
-LIKE_LIST = (list, collections.deque)
-CONTAINERS = (*LIKE_DICT, *LIKE_LIST, tuple, set, frozenset)
+LIKE_LIST = frozenset([id(list), id(collections.deque)])
+CONTAINERS = LIKE_LIST.union(LIKE_DICT, [id(tuple), id(set), id(frozenset)])
 
 
 def encoder(limit):
@@ -255,14 +297,15 @@ def encoder(limit):
             return scalar(repr(value))
         if kind is complex:
             return scalar("complex(%r, %r)" % (value.real, value.imag))
-        if depth >= MAX_DEPTH and kind in CONTAINERS:
+        identity = id(kind)
+        if depth >= MAX_DEPTH and identity in CONTAINERS:
             raise TooDeep
-        if kind in LIKE_LIST:
+        if identity in LIKE_LIST:
             return "[" + joined(value, depth + 1) + "]"
         if kind is tuple:
             return "(" + joined(value, depth + 1) + (",)" if len(value) == 1 else ")")
-        if kind in LIKE_DICT:
-            items = LIKE_DICT[kind](value)
+        if identity in LIKE_DICT:
+            items = LIKE_DICT[identity](value)
             entries = [encode(name, depth + 1) + ": " + encode(item, depth + 1) for name, item in items]
             return "{" + ", ".join(entries) + "}"
         if kind is set:
@@ -359,11 +402,18 @@ def outcome(source, arguments, limit, table):
         return b"E" + type_name(type(error)).encode("ascii", "replace")
 
 
-def child(source, arguments, limits, pipe, confinement, table):
+def child(job, end, limits, pipe, confinement, table):
+    """Runs the call that the job's buffer holds, in a process of its own."""
+    global monotonic, clock_gettime
+    monotonic = clock_gettime = None
     try:
-        _, cpu_ms, address_space_bytes, output_bytes, _ = limits
+        _, cpu_ms, address_space_bytes, output_bytes, source_length = limits
         confinement.enter(pipe, address_space_bytes, cpu_ms // 1000 + 2)
-        write_frame(3, outcome(source, arguments, output_bytes, table))
+        start = LENGTH.size + LIMITS.size
+        source, arguments = bytes(job.view[start:start + source_length]), bytes(job.view[start + source_length:end])
+        write_all(3, frame(outcome(source, arguments, output_bytes, table)))
+    except MemoryError:
+        os.write(3, OUT_OF_MEMORY)
     finally:
         os._exit(0)
 
@@ -382,8 +432,11 @@ def describe(status):
     return b"exit status %d" % os.WEXITSTATUS(status)
 
 
-def receive(pid, reader, limits):
-    """What a child answers or comes to, as the body of a frame for the host; whether the child was taken away."""
+def receive(pid, reader, limits, answer):
+    """Lets a child run. The frame for the host about what it said or came to; whether it was taken away already.
+
+    What it says goes where it leaves room for the kind of the host's frame.
+    """
     wall_ms, cpu_ms, _, output_bytes, _ = limits
     poll = select.poll()
     poll.register(reader, select.POLLIN)
@@ -391,47 +444,54 @@ def receive(pid, reader, limits):
     poll.register(0, select.POLLHUP)
     wall_end = monotonic() + wall_ms / 1000
     cpu_end = cpu_ms / 1000
-    received = b""
+    said = answer.view[1:]
+    n_said = 0
     while True:
         wall_left = wall_end - monotonic()
         cpu_left = cpu_end - cpu_seconds(pid)
         if wall_left <= 0 or cpu_left <= 0:
-            return b"W" if wall_left <= 0 else b"C", False
+            return frame(b"W" if wall_left <= 0 else b"C"), False
         # A process of one thread uses no more processor time than time passes.
         for descriptor, _ in poll.poll(max(1, min(wall_left, cpu_left) * 1000)):
             if descriptor == 0:
                 os.kill(pid, signal.SIGKILL)
                 os._exit(0)
-            data = os.read(reader, 1 << 16)
-            if not data:
+            n_read = os.readv(reader, [said[n_said:n_said + CHUNK]])
+            if not n_read:
                 # The pipe may be closed by a process that lives on.
                 os.kill(pid, signal.SIGKILL)
                 status = os.waitpid(pid, 0)[1]
                 is_cpu = os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU
-                return b"C" if is_cpu else b"X" + describe(status), True
-            received += data
-            if len(received) >= 4:
-                length = LENGTH.unpack_from(received)[0]
+                return frame(b"C" if is_cpu else b"X" + describe(status)), True
+            n_said += n_read
+            if n_said >= LENGTH.size:
+                length = LENGTH.unpack_from(said)[0]
                 if length > output_bytes + 1024:
-                    return b"Xbroken answer", False
-                if len(received) >= 4 + length:
-                    return b"R" + received[4:4 + length], False
+                    return frame(b"Xbroken answer"), False
+                if n_said >= LENGTH.size + length:
+                    PASSED_ON.pack_into(answer.view, 0, length + 1, b"R")
+                    return answer.view[:PASSED_ON.size + length], False
 
 
-def serve(source, arguments, limits, confinement, table):
+def serve(job, end, answer, confinement, table):
     """Runs one call in a child and answers it."""
+    limits = LIMITS.unpack_from(job.view, LENGTH.size)
     reader, writer = os.pipe()
+    # Counters and lists of free objects are the same for every child, whatever was before it.
+    gc.collect()
     pid = os.fork()
     if pid == 0:
-        child(source, arguments, limits, writer, confinement, table)
+        child(job, end, limits, writer, confinement, table)
     os.close(writer)
-    answer, is_reaped = receive(pid, reader, limits)
+    said, is_reaped = receive(pid, reader, limits, answer)
     # What is over must not run on: the child ends before anybody hears of it.
     if not is_reaped:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
     os.close(reader)
-    write_frame(1, answer)
+    write_all(1, said)
+    job.empty()
+    answer.empty()
 
 
 def stop_clocks():
@@ -456,29 +516,42 @@ def stop_clocks():
 def give_up_root(user):
     if os.geteuid() != 0:
         return
-    try:
-        os.setgroups([])
-        os.setresgid(user, user, user)
-        os.setresuid(user, user, user)
-    except OSError:
-        # The host looks at the process and reports that it kept its user.
-        pass
+    for step, arguments in ((os.setgroups, [[]]), (os.setresgid, [user] * 3), (os.setresuid, [user] * 3)):
+        try:
+            step(*arguments)
+        except OSError:
+            # Each is worth it without the others. The host looks at the process and reports what it kept.
+            pass
 
 
-def fill_pools():
+def fill_pools(n_fillers):
     """Objects that take up the free places between others, so that those of a child lie together on pages of their own."""
     sizes = range(48, 513, 16)
     return [
         filler
-        for _ in range(N_FILLERS)
+        for _ in range(n_fillers)
         for filler in (object(), float("1.5"), *(bytes(size - bytes().__sizeof__()) for size in sizes))
     ]
+
+
+def scatter(fillers):
+    """Frees half of the fillers out of order, so that new objects lie out of order, too."""
+    order = list(range(len(fillers)))
+    random.Random(1).shuffle(order)
+    for index in order[::2]:
+        fillers[index] = None
 
 
 def main():
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ.pop("LD_BIND_NOW", None)
-    settings = json.loads(read_frame())
+    # Before anything is imported, which may keep a clock.
+    stop_clocks()
+    job, answer = Buffer(N_JOB_BYTES), Buffer(N_ANSWER_BYTES)
+    # Not even addresses that a child could read by mistake.
+    answer.memory.madvise(mmap.MADV_DONTFORK)
+    settings = json.loads(bytes(job.view[LENGTH.size:read_frame(job)]))
+    job.empty()
     for name in settings["modules"]:
         importlib.import_module(name)
     # Codecs are loaded when they are first used, which a child cannot do.
@@ -487,12 +560,11 @@ def main():
     table = program_builtins(settings)
     confinement = Confinement(settings)
     give_up_root(settings["user"])
-    stop_clocks()
     os.register_at_fork = register_at_fork
     sys.stdout = sys.stderr = sys.__stdout__ = sys.__stderr__ = Silence()
     sys.stdin = sys.__stdin__ = None
     sys.argv[:] = []
-    for name in ("ctypes", "_ctypes", "datetime", "_datetime", "__main__"):
+    for name in ("ctypes", "_ctypes", "mmap", "__main__"):
         sys.modules.pop(name, None)
     in_force = confinement.holds()
     for _ in range(N_SAMPLES):
@@ -501,15 +573,14 @@ def main():
         raise SystemError(sample)
     gc.collect()
     # Held as long as the zygote lives.
-    settings["fillers"] = fill_pools()
+    settings["fillers"] = fill_pools(N_SCATTERED if settings["scattered"] else N_FILLERS)
+    if settings["scattered"]:
+        scatter(settings["fillers"])
     gc.freeze()
     hello = {"python": "%d.%d.%d" % sys.version_info[:3], "filter_holds": in_force}
-    write_frame(1, json.dumps(hello).encode())
+    write_all(1, frame(json.dumps(hello).encode()))
     while True:
-        body = read_frame()
-        limits = LIMITS.unpack_from(body)
-        end = LIMITS.size + limits[-1]
-        serve(body[LIMITS.size:end], body[end:], limits, confinement, table)
+        serve(job, read_frame(job), answer, confinement, table)
 
 
 main()

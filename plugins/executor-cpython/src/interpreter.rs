@@ -1,8 +1,11 @@
 //! Finds a Python interpreter.
 
 use std::fmt;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use azr_plugin::{ErrorCode, PluginError};
 
@@ -30,7 +33,10 @@ with open("/proc/self/maps") as maps:
 "#;
 
 /// Modules that the harness needs for itself; see there.
-const OWN_MODULES: [&str; 6] = ["ctypes", "json", "random", "resource", "select", "struct"];
+const OWN_MODULES: [&str; 7] = ["ctypes", "json", "mmap", "random", "resource", "select", "struct"];
+
+/// How long an interpreter may take to answer, also on a busy machine.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A usable interpreter.
 #[derive(Debug, Clone)]
@@ -69,7 +75,7 @@ pub(crate) fn find<T>(
     );
     let mut unusable = Vec::new();
     for candidate in candidates {
-        let started = ask(&candidate, modules)
+        let started = ask(&candidate, modules, ANSWER_TIMEOUT)
             .and_then(|interpreter| start(interpreter).map_err(|error| error.message));
         match started {
             Ok(started) => return Ok(started),
@@ -85,15 +91,10 @@ pub(crate) fn find<T>(
 }
 
 /// What an interpreter says about itself, or why it is none.
-fn ask(candidate: &Path, modules: &[&str]) -> Result<Interpreter, String> {
-    let output = Command::new(candidate)
-        .args(["-I", "-S", "-c", QUESTION])
-        .args(OWN_MODULES)
-        .args(modules)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|error| error.to_string())?;
-    let text = String::from_utf8_lossy(&output.stdout);
+fn ask(candidate: &Path, modules: &[&str], timeout: Duration) -> Result<Interpreter, String> {
+    let mut question = Command::new(candidate);
+    question.args(["-I", "-S", "-c", QUESTION]).args(OWN_MODULES).args(modules);
+    let (is_success, text, said) = answer(&mut question, timeout)?;
     let mut lines = text.lines();
     let version = lines.next().and_then(|line| {
         let (major, minor) = line.split_once('.')?;
@@ -104,8 +105,7 @@ fn ask(candidate: &Path, modules: &[&str]) -> Result<Interpreter, String> {
         Some(version) if version < OLDEST => {
             return Err(format!("version {}.{} is too old", version.0, version.1));
         }
-        Some(_) if !output.status.success() => {
-            let said = String::from_utf8_lossy(&output.stderr);
+        Some(_) if !is_success => {
             let last = said.lines().last().unwrap_or_default();
             return Err(format!("it does not work: {last}"));
         }
@@ -115,6 +115,52 @@ fn ask(candidate: &Path, modules: &[&str]) -> Result<Interpreter, String> {
     let mut readable: Vec<PathBuf> = lines.map(PathBuf::from).collect();
     readable.extend([path.clone(), "/etc/ld.so.cache".into()]);
     Ok(Interpreter { path, readable })
+}
+
+/// Whether the process ended well, and all that it wrote to its two outputs.
+fn answer(command: &mut Command, timeout: Duration) -> Result<(bool, String, String), String> {
+    let deadline = Instant::now() + timeout;
+    let mut process = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(|error| error.to_string())?;
+    let [output, errors] = [process.stdout.take().map(read), process.stderr.take().map(read)];
+    // A process that it started may hold its outputs and live on: nothing here waits for their end alone.
+    let text = |pipe: Option<mpsc::Receiver<Vec<u8>>>| {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let bytes = pipe.and_then(|pipe| pipe.recv_timeout(left).ok())?;
+        Some(String::from_utf8_lossy(&bytes).into_owned())
+    };
+    let texts = text(output).zip(text(errors));
+    if texts.is_none() {
+        let _ = process.kill();
+    }
+    let status = loop {
+        match process.try_wait() {
+            Ok(Some(status)) => break status,
+            Ok(None) if Instant::now() < deadline => std::thread::sleep(Duration::from_millis(1)),
+            Ok(None) => {
+                let _ = process.kill();
+                break process.wait().map_err(|error| error.to_string())?;
+            }
+            Err(error) => return Err(error.to_string()),
+        }
+    };
+    let (output, errors) = texts.ok_or("it does not answer")?;
+    Ok((status.success(), output, errors))
+}
+
+/// Reads to the end on a thread of its own.
+fn read(mut pipe: impl Read + Send + 'static) -> mpsc::Receiver<Vec<u8>> {
+    let (sender, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = pipe.read_to_end(&mut bytes);
+        let _ = sender.send(bytes);
+    });
+    receiver
 }
 
 #[cfg(test)]
@@ -150,6 +196,10 @@ mod tests {
             assert!(error.message.contains(reason), "{error}");
             assert!(error.hint.is_some());
         }
+        // A script whose own child holds the output.
+        let silent = script("silent", "#!/bin/sh\necho 3.11\nsleep 3\n", 0o755);
+        let reason = ask(&silent, &[], Duration::from_millis(100)).unwrap_err();
+        assert_eq!(reason, "it does not answer");
         std::fs::remove_dir_all(&folder).unwrap();
     }
 

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
-use azr_executor::sandbox::{Demand, SECCOMP_PROGRAM};
+use azr_executor::sandbox::Demand;
 use azr_executor::{ImportPolicy, pool};
 use azr_plugin::{
     CallContext, Engine, ErrorCode, Executor, Job, JobReport, PluginError, Protection, Result,
@@ -87,8 +87,9 @@ impl Engine for CpythonExecutor {
         // The first zygote shows what holds here; the others start when they are first needed.
         let (launch, first) =
             interpreter::find(options.python.as_deref(), &modules, |interpreter| {
-                let launch = Launch::new(interpreter, &policy, options.policy == Policy::Open)?;
-                let first = Zygote::start(&launch, 0)?;
+                let open = options.policy == Policy::Open;
+                let launch = Launch::new(interpreter, &policy, open, options.sandbox)?;
+                let first = Zygote::start_anyhow(&launch, 0)?;
                 Ok((launch, first))
             })?;
         let mut protections = sandbox_protections(&first);
@@ -142,16 +143,7 @@ impl CpythonExecutor {
 }
 
 fn sandbox_protections(zygote: &Zygote) -> Vec<Protection> {
-    let mut protections = zygote.process().protections();
-    protections.push(protection(
-        SECCOMP_PROGRAM,
-        zygote.filter_holds(),
-        if zygote.filter_holds() {
-            "a program can use memory, its answer pipe and nothing else: no files, processes, signals, sockets, sleeping"
-        } else {
-            "the kernel refused the filter"
-        },
-    ));
+    let mut protections = zygote.protections();
     protections.push(protection(
         "limits",
         true,

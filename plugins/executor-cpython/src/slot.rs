@@ -88,11 +88,16 @@ impl Slot {
             .collect();
         let mut second = self.run_calls(1, work, &again)?.into_iter();
         // Canonical texts are equal exactly where values are the same to the bit.
-        let agreed = |outcome: Outcome| match outcome {
-            value @ Outcome::Value(_) if second.next().as_ref() != Some(&value) => {
-                Outcome::Nondeterministic
+        let agreed = |first: Outcome| {
+            if !is_value(&first) {
+                return first;
             }
-            outcome => outcome,
+            match second.next() {
+                Some(second) if second == first => first,
+                // No other result, but none at all.
+                Some(second @ (Outcome::Limit(_) | Outcome::Crashed(_))) => second,
+                _ => Outcome::Nondeterministic,
+            }
         };
         Ok(first.into_iter().map(agreed).collect())
     }

@@ -3,10 +3,10 @@
 use std::time::{Duration, Instant};
 
 use azr_executor::ImportPolicy;
-use azr_executor::sandbox::{NOBODY, Process, WorkerSpec, filter};
+use azr_executor::sandbox::{Demand, NOBODY, Process, SECCOMP_PROGRAM, WorkerSpec, filter};
 use azr_executor::value::MAX_BYTES;
 use azr_executor::worker::{Worker, WorkerError};
-use azr_plugin::{CallContext, ErrorCode, Limits, Outcome, PluginError, Result};
+use azr_plugin::{CallContext, ErrorCode, Limits, Outcome, PluginError, Protection, Result};
 use serde::{Deserialize, Serialize};
 
 use crate::interpreter::Interpreter;
@@ -16,6 +16,9 @@ const HARNESS: &str = include_str!("harness.py");
 
 /// Longest frame from a zygote: the longest value and some words around it.
 const LONGEST_FRAME: usize = MAX_BYTES + 4_096;
+
+/// Longest job that a zygote takes, as long as its buffer: a program and arguments are far shorter.
+const LONGEST_JOB: usize = (1 << 20) - 4;
 
 /// How long a zygote may take to start, also on a busy machine.
 const START_TIMEOUT: Duration = Duration::from_secs(30);
@@ -30,7 +33,10 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(5);
 #[derive(Debug)]
 pub(crate) struct Launch {
     interpreter: Interpreter,
-    settings: Vec<u8>,
+    policy: ImportPolicy,
+    open: bool,
+    demand: Demand,
+    filter: String,
 }
 
 #[derive(Serialize)]
@@ -38,7 +44,10 @@ struct Settings<'a> {
     modules: Vec<&'a str>,
     refused: Vec<&'a str>,
     open: bool,
-    filter: String,
+    filter: &'a str,
+    filter_demanded: bool,
+    /// Whether objects lie out of order, so that results that depend on that differ from those of another zygote.
+    scattered: bool,
     user: u32,
 }
 
@@ -65,29 +74,43 @@ pub(crate) struct Batch {
 }
 
 impl Launch {
-    pub(crate) fn new(interpreter: Interpreter, policy: &ImportPolicy, open: bool) -> Result<Self> {
-        let unavailable = |error: &dyn std::fmt::Display| {
-            PluginError::new(ErrorCode::Unavailable, error.to_string())
-        };
-        let program_filter = filter::allow_list(&[]).map_err(|error| unavailable(&error))?;
+    pub(crate) fn new(
+        interpreter: Interpreter,
+        policy: &ImportPolicy,
+        open: bool,
+        demand: Demand,
+    ) -> Result<Self> {
+        let filter = filter::allow_list(&[])
+            .map_err(|error| PluginError::new(ErrorCode::Unavailable, error.to_string()))?;
+        let filter = filter::bytes(&filter).iter().map(|byte| format!("{byte:02x}")).collect();
+        Ok(Self { interpreter, policy: policy.clone(), open, demand, filter })
+    }
+
+    fn settings(&self, hash_seed: u32) -> Result<Vec<u8>> {
         let settings = Settings {
-            modules: policy.modules.iter().map(String::as_str).collect(),
-            refused: policy.refused_names.iter().map(String::as_str).collect(),
-            open,
-            filter: filter::bytes(&program_filter)
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect(),
+            modules: self.policy.modules.iter().map(String::as_str).collect(),
+            refused: self.policy.refused_names.iter().map(String::as_str).collect(),
+            open: self.open,
+            filter: &self.filter,
+            filter_demanded: self.demand != Demand::Any,
+            scattered: hash_seed != 0,
             user: NOBODY,
         };
-        let settings = serde_json::to_vec(&settings).map_err(|error| unavailable(&error))?;
-        Ok(Self { interpreter, settings })
+        serde_json::to_vec(&settings)
+            .map_err(|error| PluginError::new(ErrorCode::Internal, error.to_string()))
     }
 }
 
 impl Zygote {
-    /// Starts a zygote whose strings are hashed with `hash_seed`.
+    /// Starts a zygote whose strings are hashed with `hash_seed`, if it has all the protection that is demanded.
     pub(crate) fn start(launch: &Launch, hash_seed: u32) -> Result<Self> {
+        let zygote = Self::start_anyhow(launch, hash_seed)?;
+        launch.demand.check(&zygote.protections())?;
+        Ok(zygote)
+    }
+
+    /// Starts a zygote with what protection there is.
+    pub(crate) fn start_anyhow(launch: &Launch, hash_seed: u32) -> Result<Self> {
         let path = &launch.interpreter.path;
         let failed = |error: WorkerError| {
             PluginError::new(
@@ -113,7 +136,7 @@ impl Zygote {
         };
         let mut worker = Worker::start(&spec, LONGEST_FRAME).map_err(failed)?;
         let deadline = Instant::now() + START_TIMEOUT;
-        worker.send(&launch.settings, deadline, &|| false).map_err(failed)?;
+        worker.send(&launch.settings(hash_seed)?, deadline, &|| false).map_err(failed)?;
         let frame = worker.receive(deadline, &|| false).map_err(failed)?;
         let hello: Hello = serde_json::from_slice(&frame)
             .map_err(|_| failed(WorkerError::Protocol(frame.len())))?;
@@ -127,9 +150,21 @@ impl Zygote {
         self.worker.process()
     }
 
-    /// Whether children run under the strict filter; the zygote tried it.
-    pub(crate) fn filter_holds(&self) -> bool {
-        self.filter_holds
+    /// What protects the machine from programs.
+    pub(crate) fn protections(&self) -> Vec<Protection> {
+        let mut protections = self.process().protections();
+        protections.push(Protection {
+            name: SECCOMP_PROGRAM.to_owned(),
+            in_force: self.filter_holds,
+            detail: if self.filter_holds {
+                "a program can use memory, its answer pipe and nothing else: no files, processes, signals, sockets; it \
+                 can wait, but not longer than its wall time"
+            } else {
+                "the kernel refused the filter"
+            }
+            .to_owned(),
+        });
+        protections
     }
 
     /// Runs `calls` of a program until all are answered or the zygote itself fails.
@@ -156,9 +191,18 @@ impl Zygote {
         for call in calls {
             // One by one: a program must not find the arguments of other calls in its process.
             let body = wire::job(limits, source, call);
+            if body.len() > LONGEST_JOB {
+                outcomes.push(Outcome::Refused("arguments".to_owned()));
+                continue;
+            }
             let answer = self
                 .worker
                 .send(&body, Instant::now() + SEND_TIMEOUT, &is_cancelled)
+                // The program did not run: no limit of its own is at fault, but the zygote.
+                .map_err(|error| match error {
+                    WorkerError::Late => WorkerError::Ended,
+                    error => error,
+                })
                 .and_then(|()| {
                     let deadline = Instant::now() + Duration::from_millis(wall_ms) + GRACE;
                     self.worker.receive(deadline, &is_cancelled)

@@ -44,7 +44,7 @@ impl Settings {
     pub const fn new(gate: Gate) -> Self {
         let limits =
             Limits { wall_ms: 1_000, cpu_ms: 500, memory_bytes: 128 << 20, output_bytes: 16_384 };
-        Self { gate, purpose: Purpose::Check, limits, grace: Duration::from_millis(1_500) }
+        Self { gate, purpose: Purpose::Check, limits, grace: Duration::from_secs(10) }
     }
 }
 

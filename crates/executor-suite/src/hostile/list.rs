@@ -116,4 +116,5 @@ pub(super) const FILES: &[(&str, &str)] = files![
     "123_harness_globals",
     "124_shadow_special",
     "125_late_work",
+    "126_stale_memory",
 ];

@@ -36,6 +36,52 @@ fn nondeterminism_is_caught() {
 }
 
 #[test]
+fn an_order_by_address_is_caught() {
+    let _turn = turn();
+    let open = executor(Policy::Open, 1);
+    for (kind, expression) in [
+        ("", "object()"),
+        ("class A: pass", "A()"),
+        ("class A:\n    def __init__(self): self.x = 1", "A()"),
+        ("class A:\n    __slots__ = ('x', 'y')", "A()"),
+        ("", "lambda: 1"),
+        ("", "(i for i in [])"),
+    ] {
+        let program = format!(
+            "{kind}\ndef f(x):\n    objects = [{expression} for _ in range(x)]\n    \
+             return [objects.index(one) for one in set(objects)]"
+        );
+        let outcomes = run_all(&open, &program, &["6", "7", "8"], Purpose::Gold);
+        assert_eq!(outcomes, vec![Outcome::Nondeterministic; 3], "{program}");
+    }
+}
+
+#[test]
+fn only_another_result_is_nondeterminism() {
+    let _turn = turn();
+    let open = executor(Policy::Open, 1);
+    let Outcome::Value(first) = run_one(&open, "def f(x): return hash('a')", "1", Purpose::Check)
+    else {
+        panic!("no value");
+    };
+    // The second run alone does something else.
+    for (other, expected) in [
+        ("while True: pass", Outcome::Limit(azr_plugin::LimitKind::Cpu)),
+        ("return ' ' * 10 ** 9", Outcome::Limit(azr_plugin::LimitKind::Memory)),
+        ("import os; os._exit(3)", Outcome::Crashed("exit status 3".into())),
+        ("return 2", Outcome::Nondeterministic),
+        ("return f", Outcome::Nondeterministic),
+        ("raise ValueError", Outcome::Nondeterministic),
+    ] {
+        let program =
+            format!("def f(x):\n    if hash('a') != {first}:\n        {other}\n    return 1");
+        let mut job = job(&program, &["1"], Purpose::Gold);
+        job.limits = short_limits();
+        assert_eq!(open.run(&[job], &Quiet).unwrap()[0].outcomes, [expected], "{other}");
+    }
+}
+
+#[test]
 fn clock_and_chance_stand_still() {
     let _turn = turn();
     let open = executor(Policy::Open, 1);
@@ -46,4 +92,7 @@ fn clock_and_chance_stand_still() {
         matches!(&outcome, Outcome::Value(text) if text.starts_with("[0.0, 0, 0.")),
         "{outcome:?}"
     );
+    // Modules that keep a clock from when they were imported, and the number of the process.
+    let program = "import queue, os, threading\ndef f(x): return [getattr(queue, 'time')(), threading._time(), os.getpid() < 1]";
+    assert_eq!(run_one(&open, program, "1", Purpose::Gold), value("[0.0, 0.0, True]"));
 }

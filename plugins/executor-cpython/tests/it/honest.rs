@@ -170,7 +170,9 @@ fn each_call_has_a_fresh_namespace() {
     }
     // A call that ends its process leaves the others alone.
     let program = "def f(x):\n    while x == 2: pass\n    return x";
-    let outcomes = run_all(&executor, program, &["1", "2", "3"], Purpose::Check);
+    let mut job = job(program, &["1", "2", "3"], Purpose::Check);
+    job.limits = short_limits();
+    let outcomes = executor.run(&[job], &Quiet).unwrap().remove(0).outcomes;
     assert!(
         matches!(outcomes[1], Outcome::Limit(LimitKind::Cpu | LimitKind::Wall)),
         "{outcomes:?}"

@@ -1,5 +1,6 @@
 //! Hostile programs beyond the common suite: what they do to each other and to the frames of answers.
 
+use azr_executor_suite::hostile::{self, Gate, Settings};
 use azr_plugin::LimitKind;
 
 use crate::*;
@@ -42,6 +43,53 @@ fn forged_answers_are_read_strictly() {
         Outcome::Crashed("exit status 0".into())
     );
     assert_no_program_runs();
+}
+
+#[test]
+fn nothing_of_other_calls_is_left_in_memory() {
+    let _turn = turn();
+    let executor = executor(Policy::Open, 1);
+    let mut programs = hostile::all();
+    programs.retain(|program| program.name == "126_stale_memory");
+    assert_eq!(programs.len(), 1);
+    for purpose in [Purpose::Check, Purpose::Gold] {
+        let settings = Settings { purpose, limits: limits(), ..Settings::new(Gate::Open) };
+        let failures = hostile::check(&executor, &programs, &settings);
+        assert_eq!(failures, [], "{purpose:?}");
+    }
+}
+
+#[test]
+fn classes_that_equal_all_others_are_no_plain_ones() {
+    let _turn = turn();
+    let executor = executor(Policy::Open, 1);
+    for plain in ["list", "dict", "tuple", "int"] {
+        let program = format!(
+            "class Like(type):\n    def __eq__(self, other): return True\n    def __hash__(self): return hash({plain})\n\
+             class Mine({plain}, metaclass=Like): pass\ndef f(x): return Mine()"
+        );
+        let outcome = run_one(&executor, &program, "1", Purpose::Check);
+        assert_eq!(outcome, Outcome::NonValue("Mine".into()), "{plain}");
+    }
+}
+
+#[test]
+fn memory_that_is_short_to_the_last_byte_is_told_as_such() {
+    let _turn = turn();
+    let executor = executor(Policy::Open, 1);
+    // Takes all memory, down to the smallest blocks, so that not even the answer has a place.
+    let program = "
+held = None
+def f(x):
+    global held
+    for size in [1 << 20, 1 << 16, 1 << 12, 1 << 10, *range(600, -1, -x)]:
+        try:
+            while True: held = (held, bytes(size))
+        except MemoryError: pass
+    raise MemoryError";
+    let calls = ["1", "2", "3", "4", "8", "16"];
+    let outcomes = run_all(&executor, program, &calls, Purpose::Check);
+    assert_eq!(outcomes, vec![Outcome::Limit(LimitKind::Memory); calls.len()]);
 }
 
 #[test]

@@ -110,21 +110,44 @@ fn a_lost_zygote_costs_no_job() {
     assert_eq!(outcomes, [value("1"), value("2")]);
     // In the middle of a batch: the call that was running is run again, those before it are not.
     let slow = "def f(x):\n    for i in range(x): pass\n    return x";
-    let calls = ["1", "2", "6000000", "3"];
+    let calls = ["1", "2", "30000000", "3"];
     let mut job = job(slow, &calls, Purpose::Check);
     (job.limits.wall_ms, job.limits.cpu_ms) = (60_000, 60_000);
+    let is_done = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        scope.spawn(|| {
-            while processes().1 == 0 {
-                std::thread::yield_now();
+        let killer = scope.spawn(|| {
+            // A child that lives on is the call that takes long.
+            while !is_done.load(Ordering::Relaxed) {
+                let before = children(&zygotes());
+                std::thread::sleep(Duration::from_millis(50));
+                if !before.is_empty() && before == children(&zygotes()) {
+                    kill_a_zygote();
+                    return true;
+                }
             }
-            std::thread::sleep(Duration::from_millis(50));
-            kill_a_zygote();
+            false
         });
-        let reports = executor.run(&[job], &Quiet).unwrap();
-        assert_eq!(reports[0].outcomes, calls.map(value));
+        let reports = executor.run(&[job], &Quiet);
+        is_done.store(true, Ordering::Relaxed);
+        assert!(killer.join().unwrap(), "nothing was killed in time");
+        assert_eq!(reports.unwrap()[0].outcomes, calls.map(value));
     });
     assert_no_program_runs();
+}
+
+#[test]
+fn a_zygote_that_takes_no_job_costs_none() {
+    let _turn = turn();
+    let executor = executor(Policy::Open, 1);
+    for zygote in zygotes() {
+        let stop = std::process::Command::new("kill").args(["-STOP", &zygote.to_string()]).status();
+        assert!(stop.unwrap().success());
+    }
+    // More than its pipe holds.
+    let long = format!("{:?}", "x".repeat(200_000));
+    let outcome =
+        run_one(&executor, "def f(x): return len(x)", &long.replace('"', "'"), Purpose::Check);
+    assert_eq!(outcome, value("200000"));
 }
 
 #[test]

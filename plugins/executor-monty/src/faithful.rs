@@ -20,10 +20,16 @@ use azr_executor::literal::Arguments;
 use ruff_python_ast::{Expr, ModModule, Stmt};
 
 mod aliases;
+mod attempts;
 mod edits;
+mod keys;
 mod lazy;
 mod names;
+mod operators;
+mod patterns;
+mod shown;
 mod syntax;
+mod text;
 mod walk;
 
 use walk::Walk;
@@ -49,10 +55,15 @@ pub(crate) fn faithful(
     for value in calls.iter().flat_map(|call| values(call)) {
         has_sets |= check_argument(value)?;
     }
-    let facts = names::Facts::of(module, calls, has_sets);
+    attempts::check(module)?;
+    patterns::check(module)?;
+    shown::check(module)?;
+    let looks_up = text::check(source, module, calls)?;
+    keys::check(module, calls)?;
+    let facts = names::Facts::of(module, calls, has_sets, looks_up);
     let mut walk = Walk::new(source, &facts);
     walk.body(&module.body)?;
-    edits::apply(source, walk.edits, walk.helpers)
+    edits::apply(source, walk.edits, &walk.helpers)
 }
 
 fn values(call: &Arguments) -> impl Iterator<Item = &Value> {
@@ -73,6 +84,8 @@ fn check_argument(value: &Value) -> Result<bool, &'static str> {
 fn check_plain(value: &Value) -> Result<(), &'static str> {
     match value {
         Value::Float(value) if value.is_nan() => Err("nan"),
+        // The way to NaN is short.
+        Value::Float(value) if value.is_infinite() => Err("infinity"),
         Value::Set(items) | Value::FrozenSet(items) if items.len() > 1 => Err("set order"),
         Value::Set(items) | Value::FrozenSet(items) | Value::List(items) | Value::Tuple(items) => {
             items.iter().try_for_each(check_plain)

@@ -13,6 +13,12 @@ use crate::worker::ARGUMENT;
 /// How long a worker may take to start, also on a busy machine.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How often a worker is started before it is given up, once one has started.
+const MAX_STARTS: usize = 3;
+
+/// Pause before a worker is started again: what it lacks may be there then.
+const START_PAUSE: Duration = Duration::from_millis(100);
+
 /// The executable of this process.
 const OWN_EXECUTABLE: &str = "/proc/self/exe";
 
@@ -64,6 +70,26 @@ impl Launch {
             ));
         }
         Ok(Started { worker, hello })
+    }
+
+    /// Starts one more worker. The executable is in order, as an earlier one has started: what fails is the machine.
+    pub(crate) fn restart(&self) -> Result<Started> {
+        let mut n_starts = 1;
+        loop {
+            match self.start() {
+                Err(_) if n_starts < MAX_STARTS => {
+                    n_starts += 1;
+                    std::thread::sleep(START_PAUSE);
+                }
+                Err(error) => {
+                    return Err(PluginError::new(error.code, error.message).with_hint(
+                        "workers could be started before: look at free memory and at the limits on memory and \
+                         processes of this user and its control group",
+                    ));
+                }
+                started => return started,
+            }
+        }
     }
 
     fn failed(&self, error: &WorkerError) -> PluginError {

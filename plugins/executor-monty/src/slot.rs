@@ -90,7 +90,12 @@ impl Slot {
         let again = self.run_items(1, &plans, &values, launch, context)?;
         // Canonical texts are equal exactly where values are the same to the bit.
         store(&mut plans, &values, again, |first, second| {
-            if first == Some(&second) { second } else { Outcome::Nondeterministic }
+            match second {
+                second if first == Some(&second) => second,
+                // The machine's trouble says nothing about the program.
+                Outcome::Limit(_) | Outcome::Crashed(_) => second,
+                _ => Outcome::Nondeterministic,
+            }
         });
         Ok(plans.into_iter().map(report).collect())
     }
@@ -113,7 +118,7 @@ impl Slot {
             let mut running = match place.take().filter(|running| running.n_programs < MAX_PROGRAMS)
             {
                 Some(running) => running,
-                None => Running { started: launch.start()?, n_programs: 0 },
+                None => Running { started: launch.restart()?, n_programs: 0 },
             };
             let (answered, end) = running.exchange(plans, rest, context)?;
             is_second_try &= answered.is_empty();
@@ -150,8 +155,9 @@ impl Running {
         let mut ahead: std::collections::VecDeque<usize> = std::collections::VecDeque::new();
         let mut to_send = items.iter().peekable();
         let mut cpu_before = self.cpu_time();
+        let mut broken = None;
         loop {
-            while let Some(item) = to_send.peek() {
+            while let Some(item) = to_send.peek().filter(|_| broken.is_none()) {
                 let Some(plan) = plans.get(item.plan) else { break };
                 let Some((_, call)) = plan.calls.get(item.call) else { break };
                 let is_loaded = loaded == Some(item.plan);
@@ -170,8 +176,11 @@ impl Running {
                 match sent.and_then(|()| self.send(call, context)) {
                     Ok(()) => {}
                     Err(WorkerError::Cancelled) => return Err(cancelled()),
-                    // What it has answered already is still in its pipe.
-                    Err(_) => break,
+                    // Half a frame may be in the pipe: nothing can follow it. What was sent before still counts.
+                    Err(error) => {
+                        broken = Some(error.to_string());
+                        break;
+                    }
                 }
                 loaded = Some(item.plan);
                 ahead.push_back(n_bytes);
@@ -181,6 +190,9 @@ impl Running {
             else {
                 return Ok((outcomes, None));
             };
+            if let Some(how) = broken.take_if(|_| ahead.is_empty()) {
+                return Ok((outcomes, Some(Answer::Gone(how))));
+            }
             match self.answer(&limits.limits, cpu_before, context)? {
                 Answer::Told(outcome) => outcomes.push(outcome),
                 end => return Ok((outcomes, Some(end))),

@@ -1,7 +1,7 @@
 //! Where it shows that an iterator is a list: if it is kept, or if things happen while it is iterated over.
 
 use ruff_python_ast::visitor::source_order::{SourceOrderVisitor, walk_expr, walk_stmt};
-use ruff_python_ast::{Expr, ExprContext, Stmt, StmtFor};
+use ruff_python_ast::{Expr, ExprContext, Operator, Stmt, StmtFor};
 
 use super::name;
 use super::names::{Facts, MUTATORS};
@@ -16,8 +16,19 @@ const LAZY: [&str; 5] = ["enumerate", "filter", "map", "reversed", "zip"];
 pub(super) fn is_lazy(expression: &Expr, facts: &Facts) -> bool {
     match expression {
         Expr::Generator(_) => true,
-        Expr::Call(call) => name(&call.func)
-            .is_some_and(|function| LAZY.contains(&function) && facts.is_builtin(function)),
+        Expr::Call(call) => match &*call.func {
+            Expr::Attribute(function) => {
+                let mut module = &*function.value;
+                while let Expr::Attribute(inner) = module {
+                    module = &inner.value;
+                }
+                name(module).is_some_and(|module| facts.iterator_makers.contains(module))
+            }
+            function => name(function).is_some_and(|function| {
+                LAZY.contains(&function) && facts.is_builtin(function)
+                    || facts.iterator_makers.contains(function)
+            }),
+        },
         _ => false,
     }
 }
@@ -26,7 +37,7 @@ pub(super) fn is_lazy(expression: &Expr, facts: &Facts) -> bool {
 pub(super) fn check_use(lazy: &Expr, use_: Use, facts: &Facts) -> Result<(), &'static str> {
     match use_ {
         Use::Ordered | Use::Unordered => Ok(()),
-        Use::Partial | Use::Search => check_pure([lazy], facts),
+        Use::Partial | Use::Search | Use::Next => check_pure([lazy], facts),
         Use::Escape | Use::Ask | Use::Bind | Use::Result => Err(REASON),
     }
 }
@@ -41,6 +52,56 @@ pub(super) fn check_pure<'a>(
     if effects.changed.is_empty() && !effects.is_impure { Ok(()) } else { Err(REASON) }
 }
 
+/// As [`check_pure`], for a choice of checks.
+pub(super) fn check_all(expressions: &[&Expr], facts: &Facts) -> Result<(), &'static str> {
+    check_pure(expressions.iter().copied(), facts)
+}
+
+/// Nothing in these expressions changes anything or fails for some values only.
+pub(super) fn check_total(expressions: &[&Expr], facts: &Facts) -> Result<(), &'static str> {
+    let mut failures = Failures(false);
+    expressions.iter().for_each(|expression| failures.visit_expr(expression));
+    if failures.0 { Err(REASON) } else { check_all(expressions, facts) }
+}
+
+/// An object that takes up the elements of a value must not be what a lazy part of that reads.
+pub(super) fn check_receiver(
+    receiver: &Expr,
+    value: &Expr,
+    facts: &Facts,
+) -> Result<(), &'static str> {
+    if !is_lazy(value, facts) {
+        return Ok(());
+    }
+    check_pure([value], facts)?;
+    let mut read = Reads::default();
+    read.visit_expr(value);
+    let is_read = |name: &&Expr| facts.aliases.may_meet(receiver, name);
+    if read.calls_own(facts) || read.names.iter().any(is_read) { Err(REASON) } else { Ok(()) }
+}
+
+/// Operations that fail for some values.
+struct Failures(bool);
+
+impl<'a> SourceOrderVisitor<'a> for Failures {
+    fn visit_expr(&mut self, expression: &'a Expr) {
+        self.0 |= match expression {
+            Expr::Call(call) => !matches!(&*call.func, Expr::Attribute(method)
+                if matches!(method.attr.as_str(), "isdigit" | "isalpha" | "startswith" | "endswith")),
+            Expr::Subscript(_) => true,
+            Expr::BinOp(operation) => match operation.op {
+                Operator::Add | Operator::Sub | Operator::Mult => false,
+                Operator::Mod | Operator::FloorDiv | Operator::Div => {
+                    !matches!(*operation.right, Expr::NumberLiteral(_))
+                }
+                _ => true,
+            },
+            _ => false,
+        };
+        walk_expr(self, expression);
+    }
+}
+
 /// The body of a loop must not change what a lazy value will still read.
 pub(super) fn check_loop(each: &StmtFor, facts: &Facts) -> Result<(), &'static str> {
     check_pure([&*each.iter], facts)?;
@@ -52,7 +113,9 @@ pub(super) fn check_loop(each: &StmtFor, facts: &Facts) -> Result<(), &'static s
         |changed: &&Expr| read.names.iter().any(|name| facts.aliases.may_meet(changed, name));
     let is_rebound =
         |name: &&Expr| super::name(name).is_some_and(|name| effects.rebound.contains(&name));
+    let changes = !effects.changed.is_empty() || !effects.rebound.is_empty();
     if effects.is_impure
+        || (changes && read.calls_own(facts))
         || effects.changed.iter().any(meets)
         || (read.is_deferred && read.names.iter().any(is_rebound))
     {
@@ -67,6 +130,16 @@ struct Reads<'a> {
     names: Vec<&'a Expr>,
     /// Whether it evaluates expressions while it is iterated over.
     is_deferred: bool,
+}
+
+impl Reads<'_> {
+    /// Whether a function of the program is among them, which may read everything.
+    fn calls_own(&self, facts: &Facts) -> bool {
+        self.names
+            .iter()
+            .filter_map(|expression| name(expression))
+            .any(|name| facts.functions.contains(name))
+    }
 }
 
 impl<'a> SourceOrderVisitor<'a> for Reads<'a> {
@@ -143,15 +216,17 @@ impl<'a> SourceOrderVisitor<'a> for Effects<'a> {
             Expr::Named(_) | Expr::Yield(_) | Expr::YieldFrom(_) | Expr::Await(_) => {
                 self.is_impure = true;
             }
+            // A method that is named may be called, also through `map`.
+            Expr::Attribute(method) => {
+                let name = method.attr.as_str();
+                if MUTATORS.contains(&name) {
+                    self.changed.push(&method.value);
+                } else {
+                    self.is_impure |= self.facts.impure.contains(name);
+                }
+            }
             Expr::Call(call) => {
-                if let Expr::Attribute(method) = &*call.func {
-                    let name = method.attr.as_str();
-                    if MUTATORS.contains(&name) {
-                        self.changed.push(&method.value);
-                    } else {
-                        self.is_impure |= self.facts.impure.contains(name);
-                    }
-                } else if name(&call.func) == Some("next") {
+                if name(&call.func) == Some("next") {
                     self.is_impure = true;
                 }
             }

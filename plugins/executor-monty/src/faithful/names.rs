@@ -1,12 +1,12 @@
 //! What the names of a program stand for, judged without regard to scopes: a name is a set if it is one anywhere.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use azr_executor::Value;
 use azr_executor::literal::Arguments;
 use azr_executor::program::ENTRY;
 use ruff_python_ast::visitor::source_order::{SourceOrderVisitor, walk_expr, walk_stmt};
-use ruff_python_ast::{Expr, ExprContext, ModModule, Operator, Parameters, Stmt};
+use ruff_python_ast::{Expr, ExprContext, ModModule, Number, Operator, Parameters, Stmt};
 
 use super::{aliases, is_function, name};
 
@@ -43,6 +43,9 @@ pub(super) const MUTATORS: [&str; 25] = [
 pub(super) const SET_METHODS: [&str; 5] =
     ["copy", "difference", "intersection", "symmetric_difference", "union"];
 
+/// Floats from which it is not far to infinity.
+const HUGE: f64 = 1e100;
+
 /// Everything that the walk asks about names.
 #[derive(Debug, Default)]
 pub(super) struct Facts {
@@ -54,6 +57,16 @@ pub(super) struct Facts {
     pub(super) impure: BTreeSet<String>,
     /// Names that are imported, with the names of modules.
     pub(super) imported: BTreeSet<String>,
+    /// Functions that the program defines: by `def`, as lambdas or as methods.
+    pub(super) functions: BTreeSet<String>,
+    /// Names that are bound to views of dicts.
+    views: BTreeSet<String>,
+    /// `itertools` and what is imported from it.
+    pub(super) iterator_makers: BTreeSet<String>,
+    /// Whether the program speaks of infinity, or of numbers near it.
+    pub(super) has_infinity: bool,
+    /// Whether the program asks what kind of characters those of a text are.
+    pub(super) looks_up: bool,
     /// Which names may stand for the same objects, or for objects inside them.
     pub(super) aliases: aliases::Aliases,
     /// Whether the entry function is called by the program itself or is not the only one of its name.
@@ -61,8 +74,14 @@ pub(super) struct Facts {
 }
 
 impl Facts {
-    pub(super) fn of(module: &ModModule, calls: &[&Arguments], has_sets: bool) -> Self {
+    pub(super) fn of(
+        module: &ModModule,
+        calls: &[&Arguments],
+        has_sets: bool,
+        looks_up: bool,
+    ) -> Self {
         let mut collector = Collector::default();
+        collector.facts.looks_up = looks_up;
         collector.visit_body(&module.body);
         let mut facts = collector.facts;
         facts.entry_is_used |=
@@ -75,13 +94,16 @@ impl Facts {
         }
         // Which names are sets depends on which names are sets.
         loop {
-            let before = facts.sets.len();
+            let before = facts.sets.len() + facts.views.len();
             for (target, value) in &collector.assigned {
+                if facts.is_view(value) {
+                    facts.views.insert((*target).to_owned());
+                }
                 if facts.is_set(value) {
                     facts.sets.insert((*target).to_owned());
                 }
             }
-            if facts.sets.len() == before {
+            if facts.sets.len() + facts.views.len() == before {
                 break;
             }
         }
@@ -113,7 +135,7 @@ impl Facts {
             Expr::BoolOp(operation) => operation.values.iter().any(|value| self.is_set(value)),
             Expr::Named(named) => self.is_set(&named.value),
             Expr::BinOp(operation) => {
-                let is_set_like = |side: &Expr| self.is_set(side) || is_view(side);
+                let is_set_like = |side: &Expr| self.is_set(side) || self.is_view(side);
                 is_set_operator(operation.op)
                     && (is_set_like(&operation.left) || is_set_like(&operation.right))
             }
@@ -133,17 +155,23 @@ impl Facts {
             _ => false,
         }
     }
+
+    /// A view of a dict, which becomes a set by an operator.
+    pub(super) fn is_view(&self, expression: &Expr) -> bool {
+        match expression {
+            Expr::Name(name) => self.views.contains(name.id.as_str()),
+            Expr::Call(call) => matches!(&*call.func, Expr::Attribute(attribute)
+                if matches!(attribute.attr.as_str(), "keys" | "items")),
+            Expr::If(choice) => self.is_view(&choice.body) || self.is_view(&choice.orelse),
+            Expr::BoolOp(operation) => operation.values.iter().any(|value| self.is_view(value)),
+            Expr::Named(named) => self.is_view(&named.value),
+            _ => false,
+        }
+    }
 }
 
 fn is_set_operator(operator: Operator) -> bool {
     matches!(operator, Operator::BitAnd | Operator::BitOr | Operator::BitXor | Operator::Sub)
-}
-
-/// A view of a dict, which becomes a set by an operator.
-fn is_view(expression: &Expr) -> bool {
-    matches!(expression, Expr::Call(call)
-        if matches!(&*call.func, Expr::Attribute(attribute)
-            if matches!(attribute.attr.as_str(), "keys" | "items")))
 }
 
 /// Parameters that are sets in one of the calls.
@@ -178,6 +206,9 @@ impl<'a> Collector<'a> {
         match (target, value) {
             (Expr::Name(name), _) => {
                 self.assigned.push((name.id.as_str(), value));
+                if matches!(value, Expr::Lambda(_)) {
+                    self.facts.functions.insert(name.id.to_string());
+                }
                 self.facts.aliases.bind(name.id.as_str(), value);
             }
             (Expr::Tuple(targets), Expr::Tuple(values))
@@ -253,6 +284,7 @@ impl<'a> SourceOrderVisitor<'a> for Collector<'a> {
                     self.facts.entry_is_used = true;
                 }
                 self.facts.bound.insert(name.to_owned());
+                self.facts.functions.insert(name.to_owned());
                 for decorator in &function.decorator_list {
                     self.visit_decorator(decorator);
                 }
@@ -307,13 +339,21 @@ impl<'a> SourceOrderVisitor<'a> for Collector<'a> {
                     let name = alias.asname.as_ref().unwrap_or(&alias.name);
                     self.facts.bound.insert(name.to_string());
                     self.facts.imported.insert(name.to_string());
+                    if alias.name.as_str() == "itertools" {
+                        self.facts.iterator_makers.insert(name.to_string());
+                    }
                 }
             }
             Stmt::ImportFrom(import) => {
+                let is_itertools =
+                    import.module.as_ref().is_some_and(|module| module.as_str() == "itertools");
                 for alias in &import.names {
                     let name = alias.asname.as_ref().unwrap_or(&alias.name);
                     self.facts.bound.insert(name.to_string());
                     self.facts.imported.insert(name.to_string());
+                    if is_itertools {
+                        self.facts.iterator_makers.insert(name.to_string());
+                    }
                 }
             }
             _ => {}
@@ -336,6 +376,18 @@ impl<'a> SourceOrderVisitor<'a> for Collector<'a> {
                 }
             }
             Expr::Named(named) => self.assign(&named.target, &named.value),
+            Expr::StringLiteral(text) => {
+                let text = text.value.to_str().trim().trim_start_matches(['+', '-']);
+                self.facts.has_infinity |=
+                    text.eq_ignore_ascii_case("inf") || text.eq_ignore_ascii_case("infinity");
+            }
+            Expr::NumberLiteral(literal) => {
+                self.facts.has_infinity |=
+                    matches!(literal.value, Number::Float(value) if value >= HUGE);
+            }
+            Expr::Attribute(attribute) => {
+                self.facts.has_infinity |= attribute.attr.as_str() == "inf";
+            }
             Expr::Lambda(lambda) => {
                 for parameter in lambda.parameters.iter().flat_map(|parameters| parameters.iter()) {
                     self.facts.bound.insert(parameter.name().to_string());
@@ -385,7 +437,7 @@ impl<'a> SourceOrderVisitor<'a> for Collector<'a> {
 #[derive(Default)]
 struct OwnObjects<'a> {
     names: BTreeSet<&'a str>,
-    others: BTreeMap<&'a str, ()>,
+    others: BTreeSet<&'a str>,
 }
 
 impl<'a> SourceOrderVisitor<'a> for OwnObjects<'a> {
@@ -394,11 +446,11 @@ impl<'a> SourceOrderVisitor<'a> for OwnObjects<'a> {
             for target in &assign.targets {
                 if let Expr::Name(name) = target {
                     let id = name.id.as_str();
-                    if is_new(&assign.value) && !self.others.contains_key(id) {
+                    if is_new(&assign.value) && !self.others.contains(id) {
                         self.names.insert(id);
                     } else {
                         self.names.remove(id);
-                        self.others.insert(id, ());
+                        self.others.insert(id);
                     }
                 }
             }

@@ -5,6 +5,9 @@ use ruff_text_size::Ranged;
 
 use super::walk::Walk;
 
+/// Functions whose names are replaced.
+const REWRITTEN: [&str; 5] = ["chr", "divmod", "pow", "round", "sum"];
+
 /// Whether a statement deletes one entry of a list or dict.
 pub(super) fn is_entry_deletion(delete: &StmtDelete) -> bool {
     matches!(&delete.targets[..], [Expr::Subscript(subscript)]
@@ -15,6 +18,9 @@ impl Walk<'_> {
     /// `del a[i]` becomes `a.pop(i)`: the same errors and, on lists and dicts, the same change.
     pub(super) fn delete_entry(&mut self, delete: &StmtDelete) -> Result<(), &'static str> {
         let [Expr::Subscript(subscript)] = &delete.targets[..] else { return Err("del") };
+        if self.facts.functions.contains("pop") {
+            return Err("del");
+        }
         let end_of = |expression: &Expr| expression.range().end().to_usize();
         let start_of = |expression: &Expr| expression.range().start().to_usize();
         let target = subscript.range;
@@ -48,10 +54,9 @@ impl Walk<'_> {
             let (start, end) = (target.range().start().to_usize(), target.range().end().to_usize());
             let text = self.source.get(start..end).ok_or("rewriting")?;
             // What is rewritten inside a target would be written twice.
-            if text.contains(['\n', '#'])
-                || text.contains("sum")
-                || text.contains("pow")
-                || text.contains("**")
+            if text.contains(['\n', '#', '*', '/', '%'])
+                || REWRITTEN.iter().any(|function| text.contains(function))
+                || (self.facts.has_infinity && text.contains(['+', '-']))
             {
                 return Err("targets");
             }

@@ -5,32 +5,18 @@ use std::borrow::Cow;
 
 use ruff_python_ast::visitor::source_order::{SourceOrderVisitor, walk_expr};
 use ruff_python_ast::{
-    CmpOp, Comprehension, ExceptHandler, Expr, ExprBinOp, ExprCall, Number, Operator, Stmt,
-    StmtClassDef, StmtFor, UnaryOp,
+    CmpOp, Comprehension, ExceptHandler, Expr, ExprCall, Operator, Stmt, StmtClassDef, StmtFor,
+    UnaryOp,
 };
 use ruff_text_size::Ranged;
 
-use super::edits::{Edit, Helpers};
+use super::edits::{
+    ANY_CHARACTER, CHARACTER, DIVMOD, Edit, Helpers, POWER, ROUND, SUM, SUM_UNORDERED,
+};
 use super::lazy::{self, is_lazy};
 use super::name;
 use super::names::Facts;
 use super::syntax::is_entry_deletion;
-
-/// Exceptions that a handler may catch: what Monty does not know, it tells by others.
-const CATCHABLE: [&str; 12] = [
-    "ArithmeticError",
-    "AssertionError",
-    "IndexError",
-    "KeyError",
-    "LookupError",
-    "OverflowError",
-    "StopIteration",
-    "UnicodeDecodeError",
-    "UnicodeEncodeError",
-    "UnicodeError",
-    "ValueError",
-    "ZeroDivisionError",
-];
 
 /// Special methods that Monty calls where CPython does.
 const SPECIAL: [&str; 3] = ["__init__", "__repr__", "__str__"];
@@ -84,6 +70,8 @@ pub(super) enum Use {
     Partial,
     /// It is iterated over once to its end, and the order does not matter.
     Unordered,
+    /// Only its first element is taken.
+    Next,
     /// It is searched: the order does not matter, but the search may end early.
     Search,
 }
@@ -94,13 +82,13 @@ impl Use {
     }
 }
 
-type Checked = Result<(), &'static str>;
+pub(super) type Checked = Result<(), &'static str>;
 
 /// The state of the walk.
 #[derive(Debug)]
 pub(super) struct Walk<'a> {
     pub(super) source: &'a str,
-    facts: &'a Facts,
+    pub(super) facts: &'a Facts,
     pub(super) edits: Vec<Edit>,
     pub(super) helpers: Helpers,
     /// What a returned value is used for, by enclosing function.
@@ -160,12 +148,15 @@ impl<'a> Walk<'a> {
             Stmt::AugAssign(assign) => {
                 self.target(&assign.target)?;
                 match assign.op {
-                    Operator::Pow => Err("float power"),
                     Operator::BitAnd | Operator::BitOr | Operator::BitXor | Operator::Sub => {
-                        self.expression(&assign.value, Use::Ask)
+                        self.expression(&assign.value, Use::Ask)?;
                     }
-                    _ => self.expression(&assign.value, Use::Ordered),
+                    _ => {
+                        self.received(&assign.target, &assign.value)?;
+                        self.expression(&assign.value, Use::Ordered)?;
+                    }
                 }
+                self.in_place(assign)
             }
             Stmt::For(each) => self.each(each),
             Stmt::While(each) => {
@@ -189,7 +180,6 @@ impl<'a> Walk<'a> {
                 raise.exc.iter().try_for_each(|value| self.expression(value, Use::Escape))
             }
             Stmt::Try(attempt) => {
-                attempt.handlers.iter().try_for_each(check_handler)?;
                 self.body(&attempt.body)?;
                 for handler in &attempt.handlers {
                     let ExceptHandler::ExceptHandler(handler) = handler;
@@ -220,9 +210,14 @@ impl<'a> Walk<'a> {
         for statement in &class.body {
             if let Stmt::FunctionDef(function) = statement {
                 let name = function.name.as_str();
-                if name.starts_with("__") && name.ends_with("__") && !SPECIAL.contains(&name) {
+                if is_special(name) && !SPECIAL.contains(&name) {
                     return Err("special method");
                 }
+            }
+            if let Stmt::Assign(assign) = statement
+                && assign.targets.iter().any(|target| name(target).is_some_and(is_special))
+            {
+                return Err("special method");
             }
         }
         for decorator in &class.decorator_list {
@@ -244,6 +239,10 @@ impl<'a> Walk<'a> {
                 pairs.try_for_each(|(target, value)| self.assigned(target, value))
             }
             (Expr::Tuple(_) | Expr::List(_), _) => self.expression(value, Use::Ordered),
+            (Expr::Subscript(subscript), _) => {
+                self.received(&subscript.value, value)?;
+                self.expression(value, Use::Escape)
+            }
             _ => self.expression(value, Use::Escape),
         }
     }
@@ -276,6 +275,10 @@ impl<'a> Walk<'a> {
 
     pub(super) fn expression(&mut self, expression: &Expr, use_: Use) -> Checked {
         if self.facts.is_set(expression) && !use_.takes_sets() {
+            return Err("set order");
+        }
+        // Operators make sets of views, wherever those have gone.
+        if use_ == Use::Escape && self.facts.is_view(expression) {
             return Err("set order");
         }
         match expression {
@@ -316,20 +319,21 @@ impl<'a> Walk<'a> {
                 self.expression(&lambda.body, Use::Escape)
             }
             Expr::ListComp(each) => {
-                self.comprehension(&each.generators, use_, is_searched(use_))?;
+                self.comprehension(&each.generators, [&*each.elt], use_, is_searched(use_))?;
                 self.expression(&each.elt, element(use_))
             }
             Expr::Generator(each) => {
                 lazy::check_use(expression, use_, self.facts)?;
-                self.comprehension(&each.generators, use_, is_searched(use_))?;
+                self.comprehension(&each.generators, [&*each.elt], use_, is_searched(use_))?;
                 self.expression(&each.elt, element(use_))
             }
             Expr::SetComp(each) => {
-                self.comprehension(&each.generators, Use::Unordered, true)?;
+                self.comprehension(&each.generators, [&*each.elt], Use::Unordered, true)?;
                 self.expression(&each.elt, Use::Escape)
             }
             Expr::DictComp(each) => {
-                self.comprehension(&each.generators, use_, false)?;
+                let elements = each.key.iter().map(|key| &**key).chain([&*each.value]);
+                self.comprehension(&each.generators, elements, use_, false)?;
                 each.key.iter().try_for_each(|key| self.expression(key, Use::Escape))?;
                 self.expression(&each.value, element(use_))
             }
@@ -341,7 +345,11 @@ impl<'a> Walk<'a> {
                 self.expression(&item.value, element(use_))
             }),
             Expr::Starred(starred) => self.expression(&starred.value, Use::Ordered),
-            Expr::Attribute(attribute) if attribute.attr.as_str() == "nan" => Err("nan"),
+            Expr::Attribute(attribute) => match attribute.attr.as_str() {
+                "nan" => Err("nan"),
+                "__name__" => self.expression(&attribute.value, Use::Ask),
+                _ => self.expression(&attribute.value, Use::Escape),
+            },
             Expr::Yield(_) | Expr::YieldFrom(_) | Expr::Await(_) => Err("yield"),
             _ => self.all(children(expression), Use::Escape),
         }
@@ -361,8 +369,23 @@ impl<'a> Walk<'a> {
             "set" | "frozenset" => Err("set order"),
             "map" | "filter" | "zip" | "enumerate" | "reversed" => Err("lazy iterator"),
             "pow" => Err("float power"),
+            "iter" => Err("lazy iterator"),
+            "type" => Err("reflection"),
             "sum" => {
-                self.replace_sum(expression, false);
+                self.replace_name(expression, SUM);
+                Ok(())
+            }
+            "round" => {
+                self.replace_name(expression, ROUND);
+                Ok(())
+            }
+            "divmod" => {
+                self.replace_name(expression, DIVMOD);
+                Ok(())
+            }
+            "chr" => {
+                let helper = if self.facts.looks_up { CHARACTER } else { ANY_CHARACTER };
+                self.replace_name(expression, helper);
                 Ok(())
             }
             _ if REFLECTION.contains(&name) => Err("reflection"),
@@ -370,7 +393,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn insert(&mut self, at: usize, text: &'static str, closes: bool) {
+    pub(super) fn insert(&mut self, at: usize, text: impl Into<Cow<'static, str>>, closes: bool) {
         self.edits.push(Edit { start: at, end: at, text: text.into(), closes });
     }
 
@@ -378,57 +401,48 @@ impl<'a> Walk<'a> {
         self.edits.push(Edit { start, end, text: text.into(), closes: false });
     }
 
-    fn replace_sum(&mut self, function: &Expr, is_unordered: bool) {
+    /// A built-in function's name becomes that of its guard.
+    fn replace_name(&mut self, function: &Expr, helper: &'static str) {
         let range = function.range();
-        let text = if is_unordered { "__azr_sum_unordered" } else { "__azr_sum" };
-        self.helpers.sum |= !is_unordered;
-        self.helpers.sum_unordered |= is_unordered;
-        let (start, end) = (range.start().to_usize(), range.end().to_usize());
-        self.replace(start, end, text);
+        self.helpers.insert(helper);
+        self.replace(range.start().to_usize(), range.end().to_usize(), helper);
     }
 
-    fn operation(&mut self, operation: &ExprBinOp) -> Checked {
-        let use_ = match operation.op {
-            Operator::BitAnd | Operator::BitOr | Operator::BitXor | Operator::Sub => Use::Ask,
-            _ => Use::Escape,
-        };
-        let is_guarded = operation.op == Operator::Pow
-            && !(is_whole(&operation.left) && is_whole(&operation.right));
-        if is_guarded {
-            self.helpers.power = true;
-            let start = operation.range.start().to_usize();
-            self.insert(start, "__azr_pow(", false);
-        }
-        self.expression(&operation.left, use_)?;
-        if is_guarded {
-            let start = operation.left.range().end().to_usize();
-            let end = operation.right.range().start().to_usize();
-            self.replace(start, end, super::edits::OPERATOR);
-        }
-        self.expression(&operation.right, use_)?;
-        if is_guarded {
-            let end = operation.range.end().to_usize();
-            self.insert(end, ")", true);
-        }
-        Ok(())
-    }
-
-    fn comprehension(&mut self, parts: &[Comprehension], use_: Use, is_unordered: bool) -> Checked {
+    fn comprehension<'e>(
+        &mut self,
+        parts: &'e [Comprehension],
+        elements: impl IntoIterator<Item = &'e Expr>,
+        use_: Use,
+        is_unordered: bool,
+    ) -> Checked {
+        // Everything that happens for an element.
+        let each: Vec<&Expr> = parts.iter().flat_map(|part| &part.ifs).chain(elements).collect();
         for part in parts {
             self.target(&part.target)?;
             if is_lazy(&part.iter, self.facts) {
-                lazy::check_pure(part.ifs.iter(), self.facts)?;
+                lazy::check_pure([&part.iter], self.facts)?;
+                lazy::check_pure(each.iter().copied(), self.facts)?;
             }
             let iterated = match use_ {
                 Use::Unordered | Use::Search if is_unordered => use_,
                 Use::Ask | Use::Bind | Use::Result | Use::Escape if !is_unordered => Use::Ordered,
-                Use::Partial | Use::Search => Use::Partial,
+                Use::Partial | Use::Search | Use::Next => Use::Partial,
                 _ => Use::Ordered,
             };
+            if is_searched(iterated) && self.iterates_set(&part.iter) {
+                let check =
+                    if iterated == Use::Search { lazy::check_total } else { lazy::check_all };
+                check(&each, self.facts).map_err(|_| "set order")?;
+            }
             self.expression(&part.iter, iterated)?;
             self.all(&part.ifs, Use::Ask)?;
         }
         Ok(())
+    }
+
+    /// A value is taken up by an object, element by element: what is lazy in it must not see the object grow.
+    fn received(&self, receiver: &Expr, value: &Expr) -> Checked {
+        lazy::check_receiver(receiver, value, self.facts)
     }
 
     fn call(&mut self, call: &ExprCall, expression: &Expr, use_: Use) -> Checked {
@@ -442,7 +456,11 @@ impl<'a> Walk<'a> {
             }
             Expr::Name(function) => {
                 let is_imported = self.facts.imported.contains(function.id.as_str());
-                self.all(arguments, if is_imported { Use::Partial } else { Use::Escape })
+                if is_imported {
+                    self.imported(call, expression, use_)
+                } else {
+                    self.all(arguments, Use::Escape)
+                }
             }
             Expr::Attribute(method) => {
                 let is_set = self.facts.is_set(&method.value);
@@ -452,6 +470,9 @@ impl<'a> Walk<'a> {
                         self.all(arguments, Use::Unordered)
                     }
                     "update" if is_set => {
+                        for argument in arguments {
+                            self.received(&method.value, argument)?;
+                        }
                         self.expression(&method.value, Use::Ask)?;
                         self.all(arguments, Use::Unordered)
                     }
@@ -460,7 +481,10 @@ impl<'a> Walk<'a> {
                         self.all(arguments, Use::Escape)
                     }
                     "nan" => Err("nan"),
-                    "join" | "extend" | "update" | "fromkeys" => {
+                    "join" | "extend" | "extendleft" | "update" | "fromkeys" => {
+                        for argument in arguments {
+                            self.received(&method.value, argument)?;
+                        }
                         self.expression(&method.value, Use::Escape)?;
                         self.all(arguments, Use::Ordered)
                     }
@@ -468,7 +492,11 @@ impl<'a> Walk<'a> {
                         self.expression(&method.value, Use::Escape)?;
                         let is_module = name(&method.value)
                             .is_some_and(|name| self.facts.imported.contains(name));
-                        self.all(arguments, if is_module { Use::Partial } else { Use::Escape })
+                        if is_module {
+                            self.imported(call, expression, use_)
+                        } else {
+                            self.all(arguments, Use::Escape)
+                        }
                     }
                 }
             }
@@ -479,6 +507,19 @@ impl<'a> Walk<'a> {
         }
     }
 
+    /// A call of a function of another module. Those of `itertools` are lists in Monty.
+    fn imported(&mut self, call: &ExprCall, expression: &Expr, use_: Use) -> Checked {
+        if is_lazy(expression, self.facts) {
+            lazy::check_use(expression, use_, self.facts)?;
+            lazy::check_pure([expression], self.facts)?;
+        }
+        let arguments = &call.arguments.args;
+        if arguments.iter().any(|argument| is_lazy(argument, self.facts)) {
+            lazy::check_pure(arguments, self.facts)?;
+        }
+        self.all(arguments, Use::Partial)
+    }
+
     fn builtin(
         &mut self,
         call: &ExprCall,
@@ -487,12 +528,20 @@ impl<'a> Walk<'a> {
         use_: Use,
     ) -> Checked {
         let arguments = &call.arguments.args;
+        let all = || arguments.iter().chain(call.arguments.keywords.iter().map(|each| &each.value));
+        // What is lazy meets what else happens for each element.
+        if all().count() > 1 && arguments.iter().any(|argument| is_lazy(argument, self.facts)) {
+            lazy::check_pure(all(), self.facts)?;
+        }
         let has_key = call.arguments.keywords.iter().any(|keyword| {
             keyword.arg.as_ref().is_none_or(|name| !matches!(name.as_str(), "reverse" | "default"))
         });
         match function {
             "isinstance" => self.all(arguments.first(), Use::Ask),
-            "len" | "bool" | "print" | "type" => self.all(arguments, Use::Ask),
+            "len" | "bool" | "print" => self.all(arguments, Use::Ask),
+            // What a type is called with escapes the rules for what it is.
+            "type" if use_ == Use::Ask => self.all(arguments, Use::Ask),
+            "type" => Err("reflection"),
             "set" | "frozenset" => self.all(arguments, Use::Unordered),
             "any" | "all" => self.all(arguments, Use::Search),
             "sorted" | "min" | "max" if arguments.len() == 1 => {
@@ -500,13 +549,21 @@ impl<'a> Walk<'a> {
             }
             "sum" => {
                 let is_unordered = arguments.first().is_some_and(|items| self.iterates_set(items));
-                self.replace_sum(&call.func, is_unordered);
+                self.replace_name(&call.func, if is_unordered { SUM_UNORDERED } else { SUM });
                 self.all(arguments, if is_unordered { Use::Unordered } else { Use::Ordered })
             }
             // What is made of a set only to be sorted or counted.
             "list" | "tuple" if is_searched(use_) => self.all(arguments, use_),
             "list" | "tuple" | "dict" | "bytes" => self.all(arguments, Use::Ordered),
-            "iter" | "next" => self.all(arguments, Use::Partial),
+            // An iterator that is kept can be used twice, or while what it reads is changed.
+            "iter" => match use_ {
+                Use::Next => self.all(arguments, Use::Partial),
+                _ => Err("lazy iterator"),
+            },
+            "next" => {
+                self.all(arguments.first(), Use::Next)?;
+                self.all(arguments.iter().skip(1), Use::Escape)
+            }
             "map" | "filter" | "zip" | "enumerate" | "reversed" => {
                 lazy::check_use(expression, use_, self.facts)?;
                 let passes_on = matches!(function, "map" | "filter");
@@ -516,17 +573,27 @@ impl<'a> Walk<'a> {
                     _ => Use::Partial,
                 };
                 let skipped = usize::from(passes_on);
+                if passes_on && arguments.iter().skip(1).any(|items| self.iterates_set(items)) {
+                    let check =
+                        if iterated == Use::Search { lazy::check_total } else { lazy::check_all };
+                    let functions: Vec<&Expr> = arguments.first().into_iter().collect();
+                    check(&functions, self.facts).map_err(|_| "set order")?;
+                }
                 self.all(arguments.iter().take(skipped), Use::Escape)?;
                 self.all(arguments.iter().skip(skipped), iterated)
             }
             "pow" if arguments.len() == 2 && call.arguments.keywords.is_empty() => {
-                self.helpers.power = true;
-                let range = call.func.range();
-                let (start, end) = (range.start().to_usize(), range.end().to_usize());
-                self.replace(start, end, "__azr_pow");
+                self.replace_name(&call.func, POWER);
                 self.all(arguments, Use::Escape)
             }
             "pow" => self.all(arguments, Use::Escape),
+            "round" if arguments.len() == 1 && call.arguments.keywords.is_empty() => {
+                self.all(arguments, Use::Escape)
+            }
+            "round" | "divmod" | "chr" => {
+                self.value_name(function, &call.func)?;
+                self.all(arguments, Use::Escape)
+            }
             _ if REFLECTION.contains(&function) => Err("reflection"),
             _ => self.all(arguments, Use::Escape),
         }
@@ -549,6 +616,10 @@ impl<'a> Walk<'a> {
     }
 }
 
+fn is_special(name: &str) -> bool {
+    name.starts_with("__") && name.ends_with("__")
+}
+
 fn is_searched(use_: Use) -> bool {
     matches!(use_, Use::Unordered | Use::Search)
 }
@@ -556,22 +627,6 @@ fn is_searched(use_: Use) -> bool {
 /// What becomes of the elements of a value.
 fn element(use_: Use) -> Use {
     if use_ == Use::Result { Use::Result } else { Use::Escape }
-}
-
-/// A whole number; a power of two of them is exact.
-fn is_whole(power: &Expr) -> bool {
-    matches!(power, Expr::NumberLiteral(literal) if matches!(literal.value, Number::Int(_)))
-}
-
-fn check_handler(handler: &ExceptHandler) -> Checked {
-    let ExceptHandler::ExceptHandler(handler) = handler;
-    let is_harmless = |caught: &Expr| name(caught).is_some_and(|name| CATCHABLE.contains(&name));
-    let is_narrow = match handler.type_.as_deref() {
-        Some(Expr::Tuple(all)) => all.elts.iter().all(is_harmless),
-        Some(one) => is_harmless(one),
-        None => false,
-    };
-    if is_narrow { Ok(()) } else { Err("except") }
 }
 
 /// The expressions right below one.

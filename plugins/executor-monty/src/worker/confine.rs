@@ -14,6 +14,7 @@ const ALSO_ALLOWED: [i64; 4] =
 /// Gives up all rights. True when the system-call filter is in force.
 pub(super) fn confine() -> bool {
     watch_host();
+    refuse_dumps();
     // A refusal shows in the protections, which are read from the kernel.
     let _ = become_nobody();
     let Ok(filter) = filter::allow_list(&ALSO_ALLOWED) else { return false };
@@ -22,6 +23,14 @@ pub(super) fn confine() -> bool {
 
 fn can_open() -> bool {
     std::fs::File::open("/dev/null").is_ok()
+}
+
+/// A crash writes nothing anywhere: a program that takes core dumps is started whatever their size limit is.
+fn refuse_dumps() {
+    // SAFETY: a system call on this process alone; all arguments are numbers.
+    unsafe {
+        libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0);
+    }
 }
 
 /// A worker that waits sees its input end when the host dies; one that computes is woken by a timer to look.

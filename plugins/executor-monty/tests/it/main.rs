@@ -30,7 +30,7 @@ fn executor(policy: Policy, workers: usize) -> MontyExecutor {
 }
 
 fn limits() -> Limits {
-    Limits { wall_ms: 1_500, cpu_ms: 300, memory_bytes: 128 << 20, output_bytes: 16_384 }
+    Limits { wall_ms: 60_000, cpu_ms: 300, memory_bytes: 128 << 20, output_bytes: 16_384 }
 }
 
 fn job(program: &str, calls: &[&str], purpose: Purpose) -> Job {

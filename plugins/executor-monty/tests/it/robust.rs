@@ -1,7 +1,7 @@
 //! Workers that fail, hosts that give up, and what is left afterwards.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use azr_plugin::{CallContext, ErrorCode};
 use rustix::process::{Pid, Signal, kill_process};
@@ -72,8 +72,9 @@ fn a_call_that_is_killed_twice_has_crashed() {
                 killed.extend(new.inspect(|worker| kill(*worker)));
             }
         });
-        let endless =
+        let mut endless =
             job("def f(x):\n    while x: pass\n    return 5", &["1", "0"], Purpose::Check);
+        endless.limits.cpu_ms = 60_000;
         let outcomes = executor.run(&[endless], &Quiet).unwrap().remove(0).outcomes;
         is_over.store(true, Ordering::Relaxed);
         outcomes
@@ -90,12 +91,11 @@ fn cancelling_ends_a_run_at_once() {
     let mut jobs = vec![job(ECHO, &["1"], Purpose::Check); 40];
     jobs.extend(vec![job(endless, &["1"], Purpose::Check); 40]);
     for job in &mut jobs {
-        (job.limits.wall_ms, job.limits.cpu_ms) = (60_000, 60_000);
+        (job.limits.wall_ms, job.limits.cpu_ms) = (3_600_000, 3_600_000);
     }
-    let started = Instant::now();
+    // The limits are an hour: a run that waited for them would never end.
     let error = executor.run(&jobs, &Saboteur::new(1, false)).unwrap_err();
     assert_eq!(error.code, ErrorCode::Cancelled);
-    assert!(started.elapsed() < Duration::from_secs(30));
     assert_eq!(run_one(&executor, ECHO, "1"), value("1"));
 }
 
@@ -134,7 +134,7 @@ fn resident_kib() -> u64 {
 
 #[test]
 #[ignore = "takes half a minute: 100,000 executions"]
-fn memory_of_the_host_stays_flat() {
+fn slow_memory_of_the_host_stays_flat() {
     let _turn = turn();
     let executor = executor(Policy::Strict, 2);
     let round = |n: usize| {

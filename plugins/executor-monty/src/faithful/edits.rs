@@ -195,6 +195,10 @@ def __azr_ixor(a, b):
     return a ^ b
 ";
 
+/// The method of a class whose objects have an address for a text in CPython.
+pub(super) const REPR: &str =
+    "def __repr__(self): __azr_flags.append('address'); return 'object'\n";
+
 /// All helpers by name.
 const SOURCES: [(&str, &str); 18] = [
     (POWER, POWER_SOURCE),

@@ -1,4 +1,4 @@
-//! Functions, classes and objects as text, and functions of `math` with other last digits.
+//! Functions and classes as text, and functions of `math` with other last digits.
 
 use ruff_python_ast::visitor::source_order::{
     SourceOrderVisitor, walk_expr, walk_interpolated_string_element, walk_stmt,
@@ -19,9 +19,8 @@ const SHOWING: [&str; 5] = ["ascii", "format", "format_map", "repr", "str"];
 pub(super) fn check(module: &ModModule) -> Result<(), &'static str> {
     let mut seen = Seen::default();
     seen.visit_body(&module.body);
-    let shows_object = seen.shows && seen.has_silent_class;
     let shows_function = seen.shown.iter().any(|name| seen.defined.contains(name));
-    if shows_object || shows_function || seen.shows_lambda {
+    if shows_function || seen.shows_lambda {
         Err("address")
     } else if seen.has_own_math {
         Err("math")
@@ -36,16 +35,12 @@ struct Seen<'a> {
     defined: BTreeSet<&'a str>,
     /// Names that are made texts of.
     shown: Vec<&'a str>,
-    shows: bool,
     shows_lambda: bool,
-    /// A class does not say how its objects are shown.
-    has_silent_class: bool,
     has_own_math: bool,
 }
 
 impl<'a> Seen<'a> {
     fn show(&mut self, shown: &'a Expr) {
-        self.shows = true;
         self.shows_lambda |= matches!(shown, Expr::Lambda(_));
         self.shown.extend(name(shown));
         if let Expr::Tuple(items) = shown {
@@ -62,9 +57,6 @@ impl<'a> SourceOrderVisitor<'a> for Seen<'a> {
             }
             Stmt::ClassDef(class) => {
                 self.defined.insert(class.name.as_str());
-                let shows_itself =
-                    class.body.iter().any(|statement| super::is_function(statement, "__repr__"));
-                self.has_silent_class |= !shows_itself && class.decorator_list.is_empty();
             }
             Stmt::ImportFrom(import) => {
                 self.has_own_math |=
@@ -87,8 +79,6 @@ impl<'a> SourceOrderVisitor<'a> for Seen<'a> {
                     call.arguments.args.iter().for_each(|argument| self.show(argument));
                 }
             }
-            // Given to `map`, for example.
-            Expr::Name(name) => self.shows |= SHOWING.contains(&name.id.as_str()),
             Expr::Attribute(attribute) => {
                 self.has_own_math |= OWN_MATH.contains(&attribute.attr.as_str());
             }

@@ -1,6 +1,6 @@
 //! Statements that Monty does not know, in words that it does.
 
-use ruff_python_ast::{Expr, StmtAssign, StmtDelete};
+use ruff_python_ast::{Expr, StmtAssign, StmtClassDef, StmtDelete};
 use ruff_text_size::Ranged;
 
 use super::walk::Walk;
@@ -37,6 +37,24 @@ impl Walk<'_> {
         }
         self.expression(&subscript.value, super::walk::Use::Escape)?;
         self.expression(&subscript.slice, super::walk::Use::Escape)
+    }
+
+    /// A class that does not say how its objects are shown gets a method that notices when one is.
+    pub(super) fn watch_text(&mut self, class: &StmtClassDef) -> Result<(), &'static str> {
+        let shows_itself =
+            class.body.iter().any(|statement| super::is_function(statement, "__repr__"));
+        // Decorators such as `dataclass` add the method.
+        if shows_itself || !class.decorator_list.is_empty() {
+            return Ok(());
+        }
+        let start = class.body.first().ok_or("syntax")?.range().start().to_usize();
+        let before = self.source.get(..start).unwrap_or_default();
+        let indent = before.rsplit('\n').next().unwrap_or_default();
+        if !indent.trim().is_empty() {
+            return Err("one-line class");
+        }
+        self.insert(start, format!("{}{indent}", super::edits::REPR), false);
+        Ok(())
     }
 
     /// `a[i], a[j] = …` becomes an assignment to names and one of each name to its target, in the same order.

@@ -223,6 +223,7 @@ impl<'a> Walk<'a> {
         for decorator in &class.decorator_list {
             self.expression(&decorator.expression, Use::Escape)?;
         }
+        self.watch_text(class)?;
         self.returns.push(Use::Escape);
         let checked = self.body(&class.body);
         self.returns.pop();

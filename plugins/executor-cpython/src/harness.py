@@ -110,8 +110,8 @@ SAMPLE_CALL = '[["Some words a b, and others", ["l", 3, 1, 2, 9], ["d", "some", 
 N_SAMPLES = 10
 
 # More than the host sends and takes.
-N_JOB_BYTES = 1 << 20
-N_ANSWER_BYTES = 1 << 20
+N_JOB_BYTES = 16 * CHUNK
+N_ANSWER_BYTES = 16 * CHUNK
 
 # Objects of each size that the allocator knows, to take up its free places: most of them, or surely all.
 N_FILLERS = 200

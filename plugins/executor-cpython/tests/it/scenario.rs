@@ -85,6 +85,13 @@ fn without_system_call_filters_nothing_runs_unless_that_is_asked_for() {
 }
 
 #[test]
+fn what_is_demanded_holds_for_zygotes_that_start_later_too() {
+    let _turn = turn();
+    run_in_own_process("late-no-namespaces", None);
+    run_in_own_process("late-no-filters", None);
+}
+
+#[test]
 fn no_process_outlives_a_killed_trainer() {
     let _turn = turn();
     for name in ["busy", "busy-degraded"] {
@@ -121,6 +128,8 @@ fn scenario() {
         Ok("strict") => strict(),
         Ok("degraded") => degraded(),
         Ok("no-filters") => without_filters(),
+        Ok("late-no-namespaces") => refused_later(Demand::Strict, refuse_namespaces_and_landlock),
+        Ok("late-no-filters") => refused_later(Demand::Default, refuse_filters),
         Ok("busy") => busy(),
         Ok("busy-degraded") => {
             refuse_namespaces_and_landlock();
@@ -166,16 +175,23 @@ fn degraded() {
 
 /// Without the filter of programs the executor refuses to start, and says so.
 fn without_filters() {
-    let argument = u64::try_from(libc::PR_SET_SECCOMP).unwrap();
-    let (length, operator) = (SeccompCmpArgLen::Dword, SeccompCmpOp::Eq);
-    let asks_for_filter = SeccompCondition::new(0, length, operator, argument).unwrap();
-    let rule = SeccompRule::new(vec![asks_for_filter]).unwrap();
-    refuse([(libc::SYS_seccomp, Vec::new()), (libc::SYS_prctl, vec![rule])].into(), libc::EINVAL);
+    refuse_filters();
     let error = started(Demand::Default, Policy::Strict).unwrap_err();
     assert!(error.message.contains(SECCOMP_PROGRAM), "{error}");
     assert!(error.hint.is_some_and(|hint| hint.contains("sandbox = \"any\"")));
     let executor = started(Demand::Any, Policy::Strict).unwrap();
     assert_eq!(run_one(&executor, "def f(x): return x + 1", "1", Purpose::Gold), value("2"));
+}
+
+/// What the machine refuses after the start makes the call fail that needs another zygote.
+fn refused_later(demand: Demand, refuse: fn()) {
+    let executor = started(demand, Policy::Strict).unwrap();
+    refuse();
+    assert_eq!(run_one(&executor, "def f(x): return x", "1", Purpose::Check), value("1"));
+    let job = job("def f(x): return x", &["1"], Purpose::Gold);
+    let error = executor.run(&[job], &Quiet).unwrap_err();
+    assert_eq!(error.code, ErrorCode::Unavailable);
+    assert!(error.message.contains("demands protections that are missing here"), "{error}");
 }
 
 /// Two workers that run endless programs, and the ids of all processes on the standard output.
@@ -248,6 +264,15 @@ fn refuse_namespaces_and_landlock() {
         .into(),
         libc::ENOSYS,
     );
+}
+
+/// From here on no process gets a system-call filter.
+fn refuse_filters() {
+    let argument = u64::try_from(libc::PR_SET_SECCOMP).unwrap();
+    let (length, operator) = (SeccompCmpArgLen::Dword, SeccompCmpOp::Eq);
+    let asks_for_filter = SeccompCondition::new(0, length, operator, argument).unwrap();
+    let rule = SeccompRule::new(vec![asks_for_filter]).unwrap();
+    refuse([(libc::SYS_seccomp, Vec::new()), (libc::SYS_prctl, vec![rule])].into(), libc::EINVAL);
 }
 
 /// System calls under these rules fail in this process and all that it starts.

@@ -138,7 +138,8 @@ mod tests {
     #[test]
     fn outcomes_are_counted_by_what_they_mean() {
         let value = |text: &str| Always(Outcome::Value(text.to_owned()));
-        let run = |left: &Always, right: &Always| compare(left, right, Purpose::Check, 0, 3).unwrap();
+        let run =
+            |left: &Always, right: &Always| compare(left, right, Purpose::Check, 0, 3).unwrap();
         let same = run(&value("[0.30000000000000004]"), &value("[0.3]"));
         assert_eq!((same.n, same.n_equal, same.kinds["value"]), (3, 3, 3));
         assert_eq!(run(&value("1"), &value("1.0")).wrong.len(), 3);

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use azr_executor::Value;
 use azr_executor::literal::Arguments;
 use ruff_python_ast::visitor::source_order::{SourceOrderVisitor, walk_expr};
-use ruff_python_ast::{Expr, ModModule, Number};
+use ruff_python_ast::{Expr, ModModule, Number, Operator, UnaryOp};
 
-use super::values;
+use super::{name, values};
 
 const REASON: &str = "equal keys";
 
@@ -38,7 +38,8 @@ pub(super) fn check(module: &ModModule, calls: &[&Arguments]) -> Result<(), &'st
             return Err(REASON);
         }
     }
-    if keys.has_keys && keys.numbers.is_mixed { Err(REASON) } else { Ok(()) }
+    let is_mixed = keys.numbers.is_mixed || keys.has_float || keys.has_bool && keys.has_other;
+    if keys.has_keys && is_mixed { Err(REASON) } else { Ok(()) }
 }
 
 /// Small numbers and the type that each was seen with.
@@ -78,15 +79,42 @@ fn collect(value: &Value, numbers: &mut Numbers) {
     }
 }
 
+/// Whether floats are computed.
+struct Floats(bool);
+
+impl<'a> SourceOrderVisitor<'a> for Floats {
+    fn visit_expr(&mut self, expression: &'a Expr) {
+        self.0 |= match expression {
+            Expr::BinOp(operation) => operation.op == Operator::Div,
+            Expr::NumberLiteral(literal) => matches!(literal.value, Number::Float(_)),
+            other => matches!(name(other), Some("float" | "round")),
+        };
+        walk_expr(self, expression);
+    }
+}
+
 #[derive(Default)]
 struct Keys {
     has_keys: bool,
+    /// Whether keys are computed as floats, as truth values, or otherwise.
+    has_float: bool,
+    has_bool: bool,
+    has_other: bool,
     /// Numbers that the program names as keys.
     numbers: Numbers,
 }
 
 impl Keys {
     fn key(&mut self, key: &Expr) {
+        let mut floats = Floats(false);
+        floats.visit_expr(key);
+        self.has_float |= floats.0;
+        match key {
+            Expr::Compare(_) | Expr::BooleanLiteral(_) => self.has_bool = true,
+            Expr::UnaryOp(operation) if operation.op == UnaryOp::Not => self.has_bool = true,
+            Expr::StringLiteral(_) | Expr::FString(_) | Expr::Slice(_) | Expr::Tuple(_) => {}
+            _ => self.has_other = true,
+        }
         match key {
             Expr::BooleanLiteral(literal) => self.numbers.add(i64::from(literal.value), 0),
             Expr::NumberLiteral(literal) => match &literal.value {
@@ -120,9 +148,25 @@ impl<'a> SourceOrderVisitor<'a> for Keys {
                 self.has_keys = true;
                 set.elts.iter().for_each(|item| self.key(item));
             }
-            Expr::DictComp(_) | Expr::SetComp(_) => self.has_keys = true,
+            Expr::DictComp(each) => {
+                self.has_keys = true;
+                each.key.iter().for_each(|key| self.key(key));
+            }
+            Expr::SetComp(each) => {
+                self.has_keys = true;
+                self.key(&each.elt);
+            }
             Expr::Subscript(subscript) => self.key(&subscript.slice),
             Expr::Call(call) => {
+                let function = match &*call.func {
+                    Expr::Attribute(method) => method.attr.as_str(),
+                    function => name(function).unwrap_or_default(),
+                };
+                if KEYED.contains(&function) {
+                    let mut floats = Floats(false);
+                    floats.visit_arguments(&call.arguments);
+                    self.has_float |= floats.0;
+                }
                 if let Expr::Attribute(method) = &*call.func
                     && matches!(method.attr.as_str(), "add" | "get" | "setdefault")
                 {

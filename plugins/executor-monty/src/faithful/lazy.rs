@@ -225,11 +225,7 @@ impl<'a> SourceOrderVisitor<'a> for Effects<'a> {
                     self.is_impure |= self.facts.impure.contains(name);
                 }
             }
-            Expr::Call(call) => {
-                if name(&call.func) == Some("next") {
-                    self.is_impure = true;
-                }
-            }
+            Expr::Call(call) if name(&call.func) == Some("next") => self.is_impure = true,
             _ => {}
         }
         walk_expr(self, expression);

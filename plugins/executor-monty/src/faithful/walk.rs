@@ -482,6 +482,8 @@ impl<'a> Walk<'a> {
                         self.all(arguments, Use::Escape)
                     }
                     "nan" => Err("nan"),
+                    // An odd place goes to the other side.
+                    "center" => Err("center"),
                     "join" | "extend" | "extendleft" | "update" | "fromkeys" => {
                         for argument in arguments {
                             self.received(&method.value, argument)?;

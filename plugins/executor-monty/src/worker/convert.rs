@@ -68,6 +68,10 @@ impl Budget {
             MontyObject::BigInt(value) if value.bits() > MAX_BITS => return Err(TOO_LONG),
             MontyObject::BigInt(value) => Value::Int(value),
             MontyObject::Float(value) if value.is_nan() => return Err(unsupported("nan")),
+            // CPython may have raised an overflow on the way.
+            MontyObject::Float(value) if value.is_infinite() => {
+                return Err(unsupported("infinity"));
+            }
             MontyObject::Float(value) => Value::Float(value),
             // Addresses differ, and so do the texts around them.
             MontyObject::String(text) if text.contains(" at 0x") => {
@@ -188,6 +192,7 @@ mod tests {
     #[test]
     fn values_that_cannot_be_trusted_are_refused() {
         assert_eq!(outcome(MontyObject::Float(f64::NAN)), unsupported("nan"));
+        assert_eq!(outcome(MontyObject::Float(f64::INFINITY)), unsupported("infinity"));
         let text = "<function g at 0x7f00>".to_owned();
         assert_eq!(outcome(MontyObject::String(text)), unsupported("address"));
     }

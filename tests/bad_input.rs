@@ -82,10 +82,14 @@ fn a_file_that_is_no_plugin() {
 #[test]
 fn a_machine_without_python() {
     let w = Workspace::new();
-    let mut command =
-        w.train("run", &["--steps=1", "--set=executor.options.python=/nowhere/python3"]);
-    let text = stderr(&expect_code(&mut command, 1));
-    assert_says(&text, &["python3", "hint:"]);
+    // The full executor alone cannot start, `auto` does with the embedded one and says so.
+    let mut full =
+        w.train("full", &["--executor=cpython", "--set=executor.options.python=/nowhere/python3"]);
+    let text = stderr(&expect_code(&mut full, 1));
+    assert_says(&text, &["/nowhere/python3", "hint:"]);
+    let python = "--set=executor.options.full.options.python=/nowhere/python3";
+    let text = stderr(&expect_code(&mut w.train("auto", &["--steps=1", python]), 0));
+    assert_says(&text, &["warning", "without executor-cpython"]);
 }
 
 #[test]

@@ -25,25 +25,24 @@ mod route;
 
 use route::Route;
 
+/// Name of the embedded executor where none is named.
+const EMBEDDED: &str = "monty";
+
+/// Name of the full executor where none is named.
+const FULL: &str = "cpython";
+
 /// One of the two executors.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
 pub struct PartOptions {
-    /// Name of the engine.
-    pub name: String,
+    /// Name of the engine; by default `monty` as the embedded and `cpython` as the full one.
+    pub name: Option<String>,
     /// Its options.
-    #[serde(default)]
     pub options: BTreeMap<String, Value>,
 }
 
-impl PartOptions {
-    fn named(name: &str) -> Self {
-        Self { name: name.to_owned(), options: BTreeMap::new() }
-    }
-}
-
 /// Options of [`AutoExecutor`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AutoOptions {
     /// The fast one.
@@ -56,18 +55,6 @@ pub struct AutoOptions {
     pub workers: Option<usize>,
     /// Whether to refuse to start with one of the two alone; `sandbox = "strict"` implies it.
     pub require_both: bool,
-}
-
-impl Default for AutoOptions {
-    fn default() -> Self {
-        Self {
-            embedded: PartOptions::named("monty"),
-            full: PartOptions::named("cpython"),
-            sandbox: None,
-            workers: None,
-            require_both: false,
-        }
-    }
 }
 
 /// Runs programs in the cheapest executor that gives the same values as the full one.
@@ -112,8 +99,11 @@ impl Engine for AutoExecutor {
             PluginError::new(ErrorCode::Unavailable, "the host lends no executors")
                 .with_hint("choose one executor instead of `auto`")
         })?;
-        let embedded = Part::make(&*source, &options.embedded, &options);
-        let full = Part::make(&*source, &options.full, &options);
+        let name = |part: &PartOptions, default: &str| part.name.clone().unwrap_or(default.into());
+        let (embedded_name, full_name) =
+            (name(&options.embedded, EMBEDDED), name(&options.full, FULL));
+        let embedded = Part::make(&*source, &embedded_name, &options.embedded, &options);
+        let full = Part::make(&*source, &full_name, &options.full, &options);
         let may_lack = |error: &PluginError| {
             error.code == ErrorCode::Unavailable
                 && !options.require_both
@@ -124,10 +114,10 @@ impl Engine for AutoExecutor {
                 Ok(Self { parts: Parts::Both { embedded, full }, notes: Vec::new() })
             }
             (Ok(part), Err(error)) if may_lack(&error) => {
-                Ok(Self::alone(part, options.full.name, error, false))
+                Ok(Self::alone(part, full_name, error, false))
             }
             (Err(error), Ok(part)) if may_lack(&error) => {
-                Ok(Self::alone(part, options.embedded.name, error, true))
+                Ok(Self::alone(part, embedded_name, error, true))
             }
             (Err(error), _) | (_, Err(error)) => Err(error),
         }
@@ -196,13 +186,18 @@ impl Alone {
 }
 
 impl Part {
-    fn make(source: &dyn ExecutorSource, part: &PartOptions, both: &AutoOptions) -> Result<Self> {
+    fn make(
+        source: &dyn ExecutorSource,
+        name: &str,
+        part: &PartOptions,
+        both: &AutoOptions,
+    ) -> Result<Self> {
         let mut options = BTreeMap::new();
         options.extend(both.sandbox.map(|demand| ("sandbox".to_owned(), json!(demand))));
         options.extend(both.workers.map(|workers| ("workers".to_owned(), json!(workers))));
         options.extend(part.options.clone());
-        let executor = source.executor(&part.name, &json!(options))?;
-        Ok(Self { name: part.name.clone(), executor })
+        let executor = source.executor(name, &json!(options))?;
+        Ok(Self { name: name.to_owned(), executor })
     }
 }
 

@@ -8,6 +8,15 @@
 //! |---|---|
 //! | `set order` | sets iterate in the order of insertion |
 //! | `lazy iterator` | generator expressions, `map`, `filter`, `zip`, `enumerate` and `reversed` are lists |
+//! | `in-place operator` | they make new lists, sets and dicts |
+//! | `float division`, `float rounding` | remainders and digits of floats are computed with rounding |
+//! | `huge division`, `float range`, `infinity` | integers that are too long for a float do not overflow |
+//! | `equal keys` | of equal numbers of different types, another one stays in a dict |
+//! | `unicode`, `surrogate`, `center` | other tables and rules for characters |
+//! | `re` | the engine is another one |
+//! | `math` | some functions have other last digits |
+//! | `address`, `cycle` | texts of functions, objects and values that hold themselves |
+//! | `finally` | one that leaves its block swallows what only Monty raises |
 //! | `float power` | a negative number to a fraction is NaN and not complex, an overflow is infinite |
 //! | `float sum` | sums are not compensated, as they are from CPython 3.12 on |
 //! | `nan` | `x in [x]` is false for NaN |
@@ -21,6 +30,7 @@ use ruff_python_ast::{Expr, ModModule, Stmt};
 
 mod aliases;
 mod attempts;
+mod calls;
 mod edits;
 mod keys;
 mod lazy;

@@ -24,7 +24,8 @@ pub(crate) fn grade(
     answers: &[Answer],
     context: &dyn CallContext,
 ) -> Result<Vec<Grade>> {
-    let mut plan = Plan { options, wave: Wave::default(), jobs: BTreeMap::new(), calls: BTreeMap::new() };
+    let mut plan =
+        Plan { options, wave: Wave::default(), jobs: BTreeMap::new(), calls: BTreeMap::new() };
     let pending = answers.iter().map(|answer| plan.add(answer)).collect::<Result<Vec<_>>>()?;
     let reports = plan.wave.run(executor, answers.len() as u64, context)?;
     Ok(pending

@@ -110,8 +110,8 @@ impl Started {
             detail: detail.to_owned(),
         };
         let filter = if self.hello.has_filter {
-            "a worker can compute, use memory and its two pipes and nothing else: no files, processes, signals, \
-             sockets, sleeping"
+            "a worker can compute, use memory and its two pipes and nothing else: no files, processes, signals or \
+             sockets"
         } else {
             "the kernel refused the filter"
         };

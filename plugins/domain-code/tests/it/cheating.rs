@@ -62,13 +62,12 @@ fn objects_that_claim_to_be_equal_are_no_values() {
 fn gold_values_cannot_be_found_in_the_process() {
     let Some(domain) = domain(CodeOptions::default()) else { return };
     let frames = "x):\n    import sys\n    return sys._getframe(1).f_locals";
-    // Reaches the callers' frames without an import, and looks for a square among everything they hold.
+    // Would reach the callers' frames without an import, and look for a square among everything they hold.
     let generator = "x):\n    def g(): yield g\n    it = g()\n    frame = it.gi_frame\n    found = None\n    for step in it:\n        \
                      frame = it.gi_frame\n        while frame is not None:\n            for value in frame.f_locals.values():\n                \
                      if value == x * x: found = 'gold'\n            frame = frame.f_back\n    return found";
     let grades = grade(&domain, &squares(&domain), &[frames, generator]);
-    assert_eq!(grades[0].reason, "forbidden_import");
-    assert_eq!((grades[1].score, grades[1].reason.as_str()), (0.0, "wrong"));
+    assert_eq!(verdicts(&grades), [(0.0, "forbidden_import"), (0.0, "forbidden_name")]);
 }
 
 #[test]

@@ -1,11 +1,7 @@
 //! The executors as `azr` has them: its own binary is the worker of the embedded one.
 //!
 //! The tests take turns, because the suite watches what this process starts.
-#![expect(
-    clippy::unwrap_used,
-    clippy::print_stdout,
-    reason = "a test ends at its first surprise, and says what it measured"
-)]
+#![expect(clippy::unwrap_used, reason = "a test ends at its first surprise")]
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -4,8 +4,11 @@
 //! costs less per job, and one by one towards the end, so that all finish together.
 
 use std::ops::Range;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::Duration;
+
+use azr_plugin::{CallContext, ErrorCode, PluginError};
 
 use crate::program::STACK_BYTES;
 
@@ -14,6 +17,32 @@ const GATE_STACK_BYTES: usize = STACK_BYTES + (1 << 20);
 
 /// The first job of a range and what became of the range.
 type Finished<R, E> = (usize, Result<Vec<R>, E>);
+
+/// How often a call that waits for the workers looks whether it was cancelled.
+const CANCEL_INTERVAL: Duration = Duration::from_millis(5);
+
+/// The workers, as soon as no other call uses them.
+///
+/// # Errors
+/// [`cancelled`], when the context is cancelled before.
+pub fn lock<'a, W>(
+    workers: &'a Mutex<W>,
+    context: &dyn CallContext,
+) -> Result<MutexGuard<'a, W>, PluginError> {
+    loop {
+        match workers.try_lock() {
+            Ok(workers) => return Ok(workers),
+            Err(TryLockError::Poisoned(poisoned)) => return Ok(PoisonError::into_inner(poisoned)),
+            Err(TryLockError::WouldBlock) if context.is_cancelled() => return Err(cancelled()),
+            Err(TryLockError::WouldBlock) => std::thread::sleep(CANCEL_INTERVAL),
+        }
+    }
+}
+
+/// What a cancelled call answers.
+pub fn cancelled() -> PluginError {
+    PluginError::new(ErrorCode::Cancelled, "cancelled")
+}
 
 /// Runs `work(worker, job)` for every job in `0..n_jobs`, each worker on a thread of its own.
 /// After each job `progress` is called with the number of finished jobs, in any order.

@@ -10,8 +10,7 @@
 //! reported as limits, whoever raised them.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
-use std::time::Duration;
+use std::sync::Mutex;
 
 use azr_executor::sandbox::Demand;
 use azr_executor::{ImportPolicy, pool};
@@ -108,7 +107,7 @@ impl Engine for CpythonExecutor {
 
 impl Executor for CpythonExecutor {
     fn run(&self, jobs: &[Job], context: &dyn CallContext) -> Result<Vec<JobReport>> {
-        let mut slots = self.lock(context)?;
+        let mut slots = pool::lock(&self.slots, context)?;
         let total = jobs.len() as u64;
         let work = |slot: &mut Slot, index: usize| match jobs.get(index) {
             Some(job) => slot.run(job, &self.launch, self.gate.as_ref(), context),
@@ -121,24 +120,6 @@ impl Executor for CpythonExecutor {
 
     fn protections(&self) -> Vec<Protection> {
         self.protections.clone()
-    }
-}
-
-impl CpythonExecutor {
-    /// The workers, as soon as no other call uses them.
-    fn lock(&self, context: &dyn CallContext) -> Result<MutexGuard<'_, Vec<Slot>>> {
-        loop {
-            match self.slots.try_lock() {
-                Ok(slots) => return Ok(slots),
-                Err(TryLockError::Poisoned(poisoned)) => {
-                    return Ok(PoisonError::into_inner(poisoned));
-                }
-                Err(TryLockError::WouldBlock) if context.is_cancelled() => {
-                    return Err(zygote::cancelled());
-                }
-                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
-            }
-        }
     }
 }
 

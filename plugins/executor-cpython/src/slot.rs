@@ -1,12 +1,13 @@
 //! One worker: a pair of zygotes that serves one job at a time.
 
+use azr_executor::pool;
 use azr_executor::worker::WorkerError;
 use azr_executor::{Arguments, ImportPolicy, Program};
 use azr_plugin::{
     CallContext, Engine, Job, JobReport, LimitKind, Limits, Outcome, Purpose, Result,
 };
 
-use crate::zygote::{Launch, Zygote, cancelled};
+use crate::zygote::{Launch, Zygote};
 use crate::{CpythonExecutor, wire};
 
 /// Zygotes by hash seed; each is started when it is first needed and again after it failed.
@@ -42,7 +43,7 @@ impl Slot {
         context: &dyn CallContext,
     ) -> Result<JobReport> {
         if context.is_cancelled() {
-            return Err(cancelled());
+            return Err(pool::cancelled());
         }
         let source = match accepted_source(job, gate) {
             Ok(source) => source,

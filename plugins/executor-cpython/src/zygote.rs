@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use azr_executor::ImportPolicy;
+use azr_executor::pool;
 use azr_executor::sandbox::{Demand, NOBODY, Process, SECCOMP_PROGRAM, WorkerSpec, filter};
 use azr_executor::value::MAX_BYTES;
 use azr_executor::worker::{Worker, WorkerError};
@@ -216,12 +217,8 @@ impl Zygote {
             }
         }
         match exchanged {
-            Err(WorkerError::Cancelled) => Err(cancelled()),
+            Err(WorkerError::Cancelled) => Err(pool::cancelled()),
             exchanged => Ok(Batch { outcomes, failure: exchanged.err() }),
         }
     }
-}
-
-pub(crate) fn cancelled() -> PluginError {
-    PluginError::new(ErrorCode::Cancelled, "cancelled")
 }

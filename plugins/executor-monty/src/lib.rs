@@ -9,15 +9,11 @@
 //! runs each call in two processes and compares the values to the bit.
 
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
-use std::time::Duration;
+use std::sync::Mutex;
 
 use azr_executor::sandbox::Demand;
 use azr_executor::{ImportPolicy, pool};
-use azr_plugin::{
-    CallContext, Engine, ErrorCode, Executor, Job, JobReport, PluginError, Protection, Result,
-    Services,
-};
+use azr_plugin::{CallContext, Engine, Executor, Job, JobReport, Protection, Result, Services};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -98,7 +94,7 @@ impl Engine for MontyExecutor {
 
 impl Executor for MontyExecutor {
     fn run(&self, jobs: &[Job], context: &dyn CallContext) -> Result<Vec<JobReport>> {
-        let mut slots = self.lock(context)?;
+        let mut slots = pool::lock(&self.slots, context)?;
         let total = jobs.len() as u64;
         let work = |slot: &mut Slot, chunk: std::ops::Range<usize>| {
             let jobs = jobs.get(chunk).unwrap_or_default();
@@ -112,28 +108,6 @@ impl Executor for MontyExecutor {
     fn protections(&self) -> Vec<Protection> {
         self.protections.clone()
     }
-}
-
-impl MontyExecutor {
-    /// The workers, as soon as no other call uses them.
-    fn lock(&self, context: &dyn CallContext) -> Result<MutexGuard<'_, Vec<Slot>>> {
-        loop {
-            match self.slots.try_lock() {
-                Ok(slots) => return Ok(slots),
-                Err(TryLockError::Poisoned(poisoned)) => {
-                    return Ok(PoisonError::into_inner(poisoned));
-                }
-                Err(TryLockError::WouldBlock) if context.is_cancelled() => {
-                    return Err(cancelled());
-                }
-                Err(TryLockError::WouldBlock) => std::thread::sleep(Duration::from_millis(5)),
-            }
-        }
-    }
-}
-
-fn cancelled() -> PluginError {
-    PluginError::new(ErrorCode::Cancelled, "cancelled")
 }
 
 azr_plugin::export! { entry: azr_executor_monty, executors: [MontyExecutor] }

@@ -3,13 +3,14 @@
 use std::time::{Duration, Instant};
 
 use azr_executor::ImportPolicy;
+use azr_executor::pool;
 use azr_executor::worker::WorkerError;
 use azr_plugin::{CallContext, Engine, Job, JobReport, LimitKind, Limits, Outcome, Result};
 
+use crate::MontyExecutor;
 use crate::launch::{Launch, Started};
 use crate::prepare::Plan;
 use crate::protocol::decode_outcome;
-use crate::{MontyExecutor, cancelled};
 
 /// Most calls that are under way at once.
 const MAX_AHEAD: usize = 16;
@@ -78,7 +79,7 @@ impl Slot {
         context: &dyn CallContext,
     ) -> Result<Vec<JobReport>> {
         if context.is_cancelled() {
-            return Err(cancelled());
+            return Err(pool::cancelled());
         }
         let mut plans: Vec<Plan> = jobs.iter().map(|job| Plan::of(job, gate)).collect();
         let all = items(&plans, |_, _| true);
@@ -175,7 +176,7 @@ impl Running {
                 }
                 match sent.and_then(|()| self.send(call, context)) {
                     Ok(()) => {}
-                    Err(WorkerError::Cancelled) => return Err(cancelled()),
+                    Err(WorkerError::Cancelled) => return Err(pool::cancelled()),
                     // Half a frame may be in the pipe: nothing can follow it. What was sent before still counts.
                     Err(error) => {
                         broken = Some(error.to_string());
@@ -230,7 +231,7 @@ impl Running {
                         None => Answer::Last(Outcome::Crashed("broken answer".to_owned())),
                     });
                 }
-                Err(WorkerError::Cancelled) => return Err(cancelled()),
+                Err(WorkerError::Cancelled) => return Err(pool::cancelled()),
                 Err(WorkerError::Late) => {
                     let cpu = self.cpu_time().saturating_sub(cpu_before);
                     if cpu >= Duration::from_millis(limits.cpu_ms) {

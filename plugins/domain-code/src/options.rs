@@ -19,6 +19,12 @@ pub struct CodeOptions {
     pub require_think_tags: bool,
     /// Chat style: the model's chat template ends a prompt with an opened `<think>`.
     pub prompt_opens_think: bool,
+    /// Completion style: worked examples before the question. A model that was trained on the bare format needs none.
+    #[schemars(range(max = 3))]
+    pub worked_examples: u32,
+    /// Completion style: an answer to a deduction or abduction task is the last of some comment lines, so that the
+    /// model may note intermediate values before it. For models that were trained on it.
+    pub scratchpad: bool,
     /// Earlier tasks shown in a deduction or abduction proposal prompt (6 in the paper).
     #[schemars(range(max = 32))]
     pub references: u32,
@@ -53,6 +59,8 @@ impl Default for CodeOptions {
             prompt_style: PromptStyle::Completion,
             require_think_tags: true,
             prompt_opens_think: false,
+            worked_examples: 3,
+            scratchpad: false,
             references: 3,
             induction_inputs: 6,
             induction_score: InductionScore::Binary,
@@ -99,7 +107,7 @@ pub struct TokenBudgets {
     /// Proposals of all kinds: 160 in completion style, 256 in chat style, 1024 with think tags.
     #[schemars(range(min = 1))]
     pub propose: Option<u32>,
-    /// Deduction answers: 32 in completion style, 64 in chat style, 768 with think tags.
+    /// Deduction answers: 32 in completion style, 96 with a scratchpad, 64 in chat style, 768 with think tags.
     #[schemars(range(min = 1))]
     pub deduction: Option<u32>,
     /// Abduction answers: as for deduction.
@@ -160,7 +168,7 @@ impl CodeOptions {
 
     pub(crate) fn budgets(&self) -> Budgets {
         let (long, short) = match (self.prompt_style, self.thinks()) {
-            (PromptStyle::Completion, _) => (160, 32),
+            (PromptStyle::Completion, _) => (160, if self.scratchpad { 96 } else { 32 }),
             (PromptStyle::Chat, false) => (256, 64),
             (PromptStyle::Chat, true) => (1024, 768),
         };

@@ -13,6 +13,8 @@ pub(crate) const PROPOSAL_STOPS: &[&str] = &["\n# task", "\n\n\n\n"];
 pub(crate) const INPUTS_STOPS: &[&str] = &["\n\n", "\n#", "\ndef "];
 /// End of a value or of arguments.
 pub(crate) const ANSWER_STOPS: &[&str] = &["\n"];
+/// End of the comment lines of which the last one is the answer.
+pub(crate) const SCRATCHPAD_STOPS: &[&str] = &["\n\n"];
 /// End of an answered program.
 pub(crate) const INDUCTION_STOPS: &[&str] = &["\n\n\n", "\n#", "\nassert", "\nprint", "\ndef "];
 
@@ -20,6 +22,8 @@ pub(crate) const INDUCTION_STOPS: &[&str] = &["\n\n\n", "\n#", "\nassert", "\npr
 pub(crate) const PROGRAM_OPENING: &str = "def f(";
 
 const CALL_OPENING: &str = "f(";
+/// What a value is written behind when notes may come before it.
+const VALUE_OPENING: &str = "==";
 
 /// A program that goes on behind [`PROGRAM_OPENING`], then a line with its call.
 pub(super) fn proposed_call(response: &str) -> Result<ProposedCall, Reason> {
@@ -77,6 +81,28 @@ pub(super) fn arguments(response: &str) -> Result<String, Reason> {
         Some((arguments, rest)) if line_is_over(rest) => Ok(arguments.trim().to_owned()),
         _ => Err(Reason::AnswerNotLiteral),
     }
+}
+
+/// The value behind `==` in the last of the comment lines.
+pub(super) fn noted_value(response: &str) -> Result<String, Reason> {
+    let text = last_note(response)?.strip_prefix(VALUE_OPENING).ok_or(Reason::NoAnswer)?;
+    value(text)
+}
+
+/// The arguments of the call in the last of the comment lines.
+pub(super) fn noted_arguments(response: &str) -> Result<String, Reason> {
+    let text = last_note(response)?.strip_prefix(CALL_OPENING).ok_or(Reason::NoAnswer)?;
+    arguments(text)
+}
+
+/// The last comment line, without its `#`. The first line goes on behind the prompt's `#`.
+fn last_note(response: &str) -> Result<&str, Reason> {
+    let mut lines = cut(response, SCRATCHPAD_STOPS).trim_end().split('\n');
+    let mut last = lines.next().unwrap_or_default();
+    for line in lines {
+        last = line.strip_prefix('#').ok_or(Reason::NoAnswer)?;
+    }
+    Ok(last.trim())
 }
 
 /// A program that goes on behind [`PROGRAM_OPENING`].
@@ -155,6 +181,25 @@ mod tests {
         for injected in ["3) or (True", "3) or f(4)", "3", "3]", "3); import os"] {
             assert_eq!(arguments(injected), Err(Reason::AnswerNotLiteral), "{injected}");
         }
+    }
+
+    #[test]
+    fn an_answer_is_the_last_of_the_notes() {
+        assert_eq!(noted_value(" == 'a b'").as_deref(), Ok("'a b'"));
+        assert_eq!(noted_value(" x = 3\n# y == 4\n# == [3, 4]\n\n# == 5").as_deref(), Ok("[3, 4]"));
+        assert_eq!(noted_arguments(" f(1, ')')\n\n").as_deref(), Ok("1, ')'"));
+        assert_eq!(noted_arguments(" x = 3\n# f(3)  # found\n").as_deref(), Ok("3"));
+    }
+
+    #[test]
+    fn notes_without_an_answer_at_their_end_are_refused() {
+        for response in ["", " x = 3", " == 3\n# x = 4", " x = 3\n== 3", " == 3\nimport os", " == "]
+        {
+            assert_eq!(noted_value(response), Err(Reason::NoAnswer), "{response}");
+        }
+        assert_eq!(noted_value(" == f(3) or ["), Err(Reason::AnswerNotLiteral));
+        assert_eq!(noted_arguments(" f(3) or f(4)"), Err(Reason::AnswerNotLiteral));
+        assert_eq!(noted_arguments(" == 3"), Err(Reason::NoAnswer));
     }
 
     #[test]

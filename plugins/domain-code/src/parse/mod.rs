@@ -11,7 +11,7 @@ use crate::options::{CodeOptions, PromptStyle};
 use crate::reason::Reason;
 
 pub(crate) use completion::{
-    ANSWER_STOPS, INDUCTION_STOPS, INPUTS_STOPS, PROGRAM_OPENING, PROPOSAL_STOPS,
+    ANSWER_STOPS, INDUCTION_STOPS, INPUTS_STOPS, PROGRAM_OPENING, PROPOSAL_STOPS, SCRATCHPAD_STOPS,
 };
 
 /// Longest response that is looked at, in bytes: far above any token budget in use.
@@ -48,7 +48,10 @@ pub(crate) struct ProposedInputs {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Form {
     /// The continuation of a text.
-    Completion,
+    Completion {
+        /// Whether answers to deduction and abduction tasks stand behind notes.
+        scratchpad: bool,
+    },
     /// Tagged text.
     Chat(tags::TagRule),
 }
@@ -56,7 +59,7 @@ pub(crate) enum Form {
 impl Form {
     pub(crate) fn of(options: &CodeOptions) -> Self {
         match options.prompt_style {
-            PromptStyle::Completion => Self::Completion,
+            PromptStyle::Completion => Self::Completion { scratchpad: options.scratchpad },
             PromptStyle::Chat => Self::Chat(tags::TagRule {
                 think: options.require_think_tags,
                 think_is_open: options.require_think_tags && options.prompt_opens_think,
@@ -67,7 +70,7 @@ impl Form {
     /// A proposal of a program and one input.
     pub(crate) fn proposed_call(self, response: &str) -> Parsed<ProposedCall> {
         bounded(response, |text| match self {
-            Self::Completion => from_form(completion::proposed_call(text)),
+            Self::Completion { .. } => from_form(completion::proposed_call(text)),
             Self::Chat(rule) => Parsed {
                 content: chat::proposed_call(tags::answer_or_all(text)),
                 well_formed: rule.is_well_formed(text),
@@ -78,7 +81,7 @@ impl Form {
     /// A proposal of inputs and a message for a given program.
     pub(crate) fn proposed_inputs(self, response: &str) -> Parsed<ProposedInputs> {
         bounded(response, |text| match self {
-            Self::Completion => from_form(completion::proposed_inputs(text)),
+            Self::Completion { .. } => from_form(completion::proposed_inputs(text)),
             Self::Chat(rule) => Parsed {
                 content: chat::proposed_inputs(tags::answer_or_all(text)),
                 well_formed: rule.is_well_formed(text),
@@ -89,7 +92,10 @@ impl Form {
     /// A deduction answer: the text of a value.
     pub(crate) fn value(self, response: &str) -> Parsed<String> {
         bounded(response, |text| match self {
-            Self::Completion => from_form(completion::value(text)),
+            Self::Completion { scratchpad } => from_form(match scratchpad {
+                true => completion::noted_value(text),
+                false => completion::value(text),
+            }),
             Self::Chat(rule) => tagged(rule, text, chat::value),
         })
     }
@@ -97,7 +103,10 @@ impl Form {
     /// An abduction answer: the text between the parentheses of a call.
     pub(crate) fn arguments(self, response: &str) -> Parsed<String> {
         bounded(response, |text| match self {
-            Self::Completion => from_form(completion::arguments(text)),
+            Self::Completion { scratchpad } => from_form(match scratchpad {
+                true => completion::noted_arguments(text),
+                false => completion::arguments(text),
+            }),
             Self::Chat(rule) => tagged(rule, text, chat::arguments),
         })
     }
@@ -105,7 +114,7 @@ impl Form {
     /// An induction answer: the text of a program.
     pub(crate) fn program(self, response: &str) -> Parsed<String> {
         bounded(response, |text| match self {
-            Self::Completion => from_form(completion::program(text)),
+            Self::Completion { .. } => from_form(completion::program(text)),
             Self::Chat(rule) => tagged(rule, text, chat::program),
         })
     }
@@ -113,7 +122,7 @@ impl Form {
     /// Whether text that cannot be read as Python breaks the demanded form.
     /// Tags are a form of their own; without them only the Python is.
     pub(crate) fn is_bare_python(self) -> bool {
-        self == Self::Completion
+        matches!(self, Self::Completion { .. })
     }
 }
 
@@ -145,8 +154,9 @@ mod tests {
 
     use super::*;
 
-    const FORMS: [Form; 4] = [
-        Form::Completion,
+    const FORMS: [Form; 5] = [
+        Form::Completion { scratchpad: false },
+        Form::Completion { scratchpad: true },
         Form::Chat(tags::TagRule { think: true, think_is_open: false }),
         Form::Chat(tags::TagRule { think: true, think_is_open: true }),
         Form::Chat(tags::TagRule { think: false, think_is_open: false }),
@@ -178,6 +188,8 @@ mod tests {
             "\\",
             "# task",
             "</think> <answer>",
+            "\n# f((",
+            "\n# == [",
         ];
         for piece in pieces {
             let text = piece.repeat(MAX_RESPONSE_BYTES / piece.len());
@@ -215,6 +227,8 @@ mod tests {
             Just("\\"),
             Just("#"),
             Just("# task 2"),
+            Just("\n# == "),
+            Just("\n# f("),
             Just("def f(x):\n    return x\n"),
             Just(" "),
             Just("é"),

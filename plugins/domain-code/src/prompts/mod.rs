@@ -8,10 +8,11 @@ use azr_plugin::{ErrorCode, PluginError, Prompt, PromptBody, ProposeRequest, Res
 
 use crate::examples::{EXAMPLES, Example};
 use crate::options::{CodeOptions, PromptStyle};
-use crate::parse::{ANSWER_STOPS, INDUCTION_STOPS, INPUTS_STOPS, PROPOSAL_STOPS};
+use crate::parse::{ANSWER_STOPS, INDUCTION_STOPS, INPUTS_STOPS, PROPOSAL_STOPS, SCRATCHPAD_STOPS};
 use crate::task::{CallTask, InductionTask, Kind};
 
-/// Fewest programs that a proposal prompt shows where programs carry the format.
+/// Fewest programs that a proposal prompt shows where programs carry the format, unless fewer worked examples are
+/// wanted.
 const MIN_SHOWN: usize = 2;
 
 /// A program with one call.
@@ -43,7 +44,9 @@ pub(crate) fn propose(options: &CodeOptions, request: &ProposeRequest) -> Result
         let n_inputs = options.induction_inputs as usize;
         return Ok(match options.prompt_style {
             PromptStyle::Completion => {
-                text(completion::propose_inputs(&reference.program, n_inputs), INPUTS_STOPS, budget)
+                let n_examples = options.worked_examples as usize;
+                let body = completion::propose_inputs(&reference.program, n_inputs, n_examples);
+                text(body, INPUTS_STOPS, budget)
             }
             PromptStyle::Chat => {
                 talk(chat::propose_inputs(&reference.program, n_inputs, options.thinks()), budget)
@@ -53,7 +56,9 @@ pub(crate) fn propose(options: &CodeOptions, request: &ProposeRequest) -> Result
     let mut puzzles: Vec<_> = references.iter().map(Puzzle::of_task).collect();
     // With think tags a worked example carries the format, so that no programs need to be made up for it.
     if !options.thinks() {
-        puzzles = with_fillers(&puzzles, options.references as usize, request.seed);
+        let n_least = MIN_SHOWN.min(options.worked_examples as usize);
+        let n_wanted = n_least.max(options.references as usize);
+        puzzles = with_fillers(&puzzles, n_wanted, request.seed);
     }
     Ok(match options.prompt_style {
         PromptStyle::Completion => {
@@ -66,12 +71,13 @@ pub(crate) fn propose(options: &CodeOptions, request: &ProposeRequest) -> Result
 /// A prompt for an answer.
 pub(crate) fn solve(options: &CodeOptions, task: &Task) -> Result<Prompt> {
     let (style, thinks, budgets) = (options.prompt_style, options.thinks(), options.budgets());
+    let n_examples = options.worked_examples as usize;
     let kind = Kind::parse(&task.kind)?;
     if kind == Kind::Induction {
         let task = InductionTask::read(task)?;
         return Ok(match style {
             PromptStyle::Completion => text(
-                completion::induction(&task.message, task.visible()),
+                completion::induction(&task.message, task.visible(), n_examples),
                 INDUCTION_STOPS,
                 budgets.induction,
             ),
@@ -83,11 +89,17 @@ pub(crate) fn solve(options: &CodeOptions, task: &Task) -> Result<Prompt> {
     let task = CallTask::read(task)?;
     let puzzle = Puzzle::of_task(&task);
     Ok(match (style, kind) {
+        (PromptStyle::Completion, Kind::Abduction) if options.scratchpad => {
+            text(completion::noted_abduction(&puzzle), SCRATCHPAD_STOPS, budgets.abduction)
+        }
+        (PromptStyle::Completion, _) if options.scratchpad => {
+            text(completion::noted_deduction(&puzzle), SCRATCHPAD_STOPS, budgets.deduction)
+        }
         (PromptStyle::Completion, Kind::Abduction) => {
-            text(completion::abduction(&puzzle), ANSWER_STOPS, budgets.abduction)
+            text(completion::abduction(&puzzle, n_examples), ANSWER_STOPS, budgets.abduction)
         }
         (PromptStyle::Completion, _) => {
-            text(completion::deduction(&puzzle), ANSWER_STOPS, budgets.deduction)
+            text(completion::deduction(&puzzle, n_examples), ANSWER_STOPS, budgets.deduction)
         }
         (PromptStyle::Chat, Kind::Abduction) => {
             talk(chat::abduction(&puzzle, thinks), budgets.abduction)
@@ -111,7 +123,7 @@ fn example_puzzles() -> impl Iterator<Item = Puzzle<'static>> + Clone {
 
 /// `puzzles` behind as many of our own examples as are missing; `seed` chooses the first of them.
 fn with_fillers<'a>(puzzles: &[Puzzle<'a>], n_wanted: usize, seed: u64) -> Vec<Puzzle<'a>> {
-    let n_missing = n_wanted.max(MIN_SHOWN).saturating_sub(puzzles.len()).min(EXAMPLES.len());
+    let n_missing = n_wanted.saturating_sub(puzzles.len()).min(EXAMPLES.len());
     let start = (seed % EXAMPLES.len() as u64) as usize;
     let fillers = example_puzzles().cycle().skip(start).take(n_missing);
     let mut shown: Vec<Puzzle<'a>> = fillers.collect();
@@ -143,6 +155,14 @@ mod tests {
         let (prompt_style, require_think_tags) = match style {
             "completion" => (PromptStyle::Completion, true),
             "chat" => (PromptStyle::Chat, true),
+            "scratchpad" => {
+                return CodeOptions {
+                    worked_examples: 0,
+                    scratchpad: true,
+                    references: 1,
+                    ..CodeOptions::default()
+                };
+            }
             _ => (PromptStyle::Chat, false),
         };
         CodeOptions { prompt_style, require_think_tags, ..CodeOptions::default() }
@@ -174,7 +194,7 @@ mod tests {
 
     #[test]
     fn every_prompt_is_as_recorded() {
-        for style in ["completion", "chat", "chat_bare"] {
+        for style in ["completion", "scratchpad", "chat", "chat_bare"] {
             let options = options(style);
             for kind in Kind::ALL {
                 let references: &[usize] = if kind == Kind::Induction { &[3] } else { &[6, 7] };
@@ -195,7 +215,7 @@ mod tests {
     #[test]
     fn solver_prompts_never_show_what_is_sought() {
         let program = "def f(x):\n    return x * 1009 + 31";
-        for style in ["completion", "chat", "chat_bare"] {
+        for style in ["completion", "scratchpad", "chat", "chat_bare"] {
             let options = options(style);
             let deduction = call_task(Kind::Deduction, program, "7777", "7847024");
             assert!(!shown(&solve(&options, &deduction).unwrap()).contains("7847024"));
@@ -306,10 +326,12 @@ mod tests {
             let pairs = [("1", "1")];
             for (with, without) in [
                 (completion::propose_call(Kind::Deduction, &[puzzle]), completion::propose_call(Kind::Deduction, &[plain])),
-                (completion::propose_inputs(&program, 6), completion::propose_inputs(plain.program, 6)),
-                (completion::deduction(&puzzle), completion::deduction(&plain)),
-                (completion::abduction(&puzzle), completion::abduction(&plain)),
-                (completion::induction(&message, pairs.into_iter()), completion::induction("m", pairs.into_iter())),
+                (completion::propose_inputs(&program, 6, 2), completion::propose_inputs(plain.program, 6, 2)),
+                (completion::deduction(&puzzle, 3), completion::deduction(&plain, 3)),
+                (completion::abduction(&puzzle, 3), completion::abduction(&plain, 3)),
+                (completion::noted_deduction(&puzzle), completion::noted_deduction(&plain)),
+                (completion::noted_abduction(&puzzle), completion::noted_abduction(&plain)),
+                (completion::induction(&message, pairs.into_iter(), 3), completion::induction("m", pairs.into_iter(), 3)),
                 (talked(chat::propose_call(Kind::Deduction, &[puzzle], true)), talked(chat::propose_call(Kind::Deduction, &[plain], true))),
                 (talked(chat::propose_inputs(&program, 6, true)), talked(chat::propose_inputs(plain.program, 6, true))),
                 (talked(chat::deduction(&puzzle, false)), talked(chat::deduction(&plain, false))),

@@ -49,6 +49,7 @@ pub struct TaskKind {
 pub struct Task {
     pub kind: RString,
     pub key: RString,
+    pub subject: RString,
     pub payload: RString,
 }
 

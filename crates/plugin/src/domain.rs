@@ -56,6 +56,10 @@ pub struct Task {
     pub kind: String,
     /// Canonical key: equal keys are the same task.
     pub key: String,
+    /// Canonical key of what the task is about, whatever is asked of it: in the code domain the program, whatever its
+    /// layout and comments. A task whose subject is that of a held-out task is never trained on. Empty when the
+    /// domain knows nothing of the sort.
+    pub subject: String,
     /// The domain's own JSON object.
     pub payload: String,
 }

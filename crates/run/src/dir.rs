@@ -352,8 +352,12 @@ mod tests {
     }
 
     fn output(step: u64) -> StepOutput {
-        let task =
-            Task { kind: "deduction".into(), key: format!("key {step}"), payload: "{}".into() };
+        let task = Task {
+            kind: "deduction".into(),
+            key: format!("key {step}"),
+            subject: format!("subject {step}"),
+            payload: "{}".into(),
+        };
         StepOutput {
             step,
             metrics: BTreeMap::from([("update/loss".to_owned(), step as f64)]),

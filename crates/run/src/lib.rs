@@ -14,5 +14,5 @@ mod tensorboard;
 pub use config::{EngineChoice, Profile, RunConfig};
 pub use dir::{CheckpointState, RunDir};
 pub use error::{Result, RunError};
-pub use log::MetricsLine;
+pub use log::{MetricsLine, parse_tasks};
 pub use tensorboard::EventWriter;

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use azr_selfplay::BufferEntry;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -94,27 +95,53 @@ impl Log {
     }
 
     /// Calls `each` with the number and text of every whole line.
-    fn for_each(&self, mut each: impl FnMut(usize, &str) -> Result<()>) -> Result<()> {
+    fn for_each(&self, each: impl FnMut(usize, &str) -> Result<()>) -> Result<()> {
         let file = match File::open(&self.path) {
             Ok(file) => file,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             Err(e) => return Err(RunError::io("read", &self.path)(e)),
         };
-        let mut reader = BufReader::new(file);
-        let mut bytes = Vec::new();
-        for number in 1.. {
-            bytes.clear();
-            reader.read_until(b'\n', &mut bytes).map_err(RunError::io("read", &self.path))?;
-            // A line without its newline was torn by a kill in the middle of an append, perhaps inside a character.
-            let Some(line) = bytes.strip_suffix(b"\n") else { break };
-            each(number, std::str::from_utf8(line).map_err(|e| self.damaged(number, &e))?)?;
-        }
-        Ok(())
+        for_each_line(&self.path, BufReader::new(file), each)
     }
 
     fn damaged(&self, line: usize, error: &dyn std::error::Error) -> RunError {
-        RunError::Damaged { path: self.path.clone(), line, message: error.to_string() }
+        damaged(&self.path, line, error)
     }
+}
+
+/// Tasks as the buffer log has them, one JSON object a line; `name` is what errors call them by. A last line without its
+/// newline is dropped, as in every log.
+///
+/// # Errors
+/// [`RunError::Damaged`] with the number of a line that is no task.
+pub fn parse_tasks(name: &Path, text: &[u8]) -> Result<Vec<BufferEntry>> {
+    let mut tasks = Vec::new();
+    for_each_line(name, text, |number, line| {
+        tasks.push(serde_json::from_str(line).map_err(|e| damaged(name, number, &e))?);
+        Ok(())
+    })?;
+    Ok(tasks)
+}
+
+/// Calls `each` with the number and text of every whole line.
+fn for_each_line(
+    path: &Path,
+    mut reader: impl BufRead,
+    mut each: impl FnMut(usize, &str) -> Result<()>,
+) -> Result<()> {
+    let mut bytes = Vec::new();
+    for number in 1.. {
+        bytes.clear();
+        reader.read_until(b'\n', &mut bytes).map_err(RunError::io("read", path))?;
+        // A line without its newline was torn by a kill in the middle of an append, perhaps inside a character.
+        let Some(line) = bytes.strip_suffix(b"\n") else { break };
+        each(number, std::str::from_utf8(line).map_err(|e| damaged(path, number, &e))?)?;
+    }
+    Ok(())
+}
+
+fn damaged(path: &Path, line: usize, error: &dyn std::error::Error) -> RunError {
+    RunError::Damaged { path: path.to_owned(), line, message: error.to_string() }
 }
 
 #[cfg(test)]
@@ -153,6 +180,24 @@ mod tests {
         log.rewind(5).unwrap();
         log.append(&[line(2)]).unwrap();
         assert_eq!(log.read::<MetricsLine>().unwrap(), vec![line(1), line(2)]);
+    }
+
+    #[test]
+    fn tasks_are_read_as_the_buffer_log_writes_them() {
+        let task = azr_plugin::Task {
+            kind: "deduction".into(),
+            key: "k".into(),
+            subject: "s".into(),
+            payload: "{}".into(),
+        };
+        let entry = BufferEntry { domain: "code".into(), kind: "deduction".into(), step: 0, task };
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("tasks.jsonl");
+        Log::new(path.clone()).append(&[entry.clone(), entry.clone()]).unwrap();
+        let text = std::fs::read(&path).unwrap();
+        assert_eq!(parse_tasks(&path, &text).unwrap(), [entry.clone(), entry]);
+        let error = parse_tasks(&path, b"{\"domain\":\"code\"}\n").unwrap_err().to_string();
+        assert!(error.contains("line 1"), "{error}");
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub struct BufferEntry {
 struct TaskFields {
     kind: String,
     key: String,
+    subject: String,
     payload: String,
 }
 
@@ -258,7 +259,12 @@ mod tests {
     use crate::random::Place;
 
     fn entry(step: u64, key: usize) -> BufferEntry {
-        let task = Task { kind: "deduction".into(), key: key.to_string(), payload: "{}".into() };
+        let task = Task {
+            kind: "deduction".into(),
+            key: key.to_string(),
+            subject: key.to_string(),
+            payload: "{}".into(),
+        };
         BufferEntry { domain: "code".into(), kind: "deduction".into(), step, task }
     }
 

@@ -9,6 +9,7 @@
 mod buffer;
 mod config;
 mod error;
+mod heldout;
 mod learn;
 mod metrics;
 mod mix;
@@ -29,6 +30,7 @@ pub use config::{
     Admission, BufferPolicy, Learnability, Mix, ReferenceSampling, SelfPlayConfig, SolverBatch,
 };
 pub use error::{Result, SelfPlayError};
+pub use heldout::HeldOutSet;
 pub use monitor::{Flag, flags};
 pub use observe::{Clock, Observer, Phase, Silent, WallClock};
 pub use record::{

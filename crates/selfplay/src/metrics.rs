@@ -19,7 +19,7 @@ impl Metrics {
         }
     }
 
-    fn count(&mut self, name: String) {
+    pub(crate) fn count(&mut self, name: String) {
         *self.0.entry(name).or_default() += 1.0;
     }
 
@@ -57,6 +57,10 @@ impl Metrics {
                 rates().map(|rate| learnability(rate, function)),
             );
             self.mean(format!("{prefix}/solve_rate_mean"), rates());
+            if !stage.held_out.is_empty() {
+                let n_blocked = of_kind.iter().filter(|p| p.is_held_out).count();
+                self.set(blocked(channel), n_blocked as f64);
+            }
             for proposal in &of_kind {
                 match (&proposal.task, proposal.is_askable) {
                     (None, _) => self.count(format!(
@@ -208,6 +212,11 @@ pub(crate) fn timings(
         }
     }
     timings
+}
+
+/// Name of the number of valid proposals that were about what a held-out task is about.
+pub(crate) fn blocked(channel: &Channel) -> String {
+    format!("heldout/{}/blocked", channel.name())
 }
 
 fn active<'a>(stage: &'a Stage<'_>) -> impl Iterator<Item = (usize, &'a Channel)> {

@@ -48,7 +48,12 @@ mod tests {
             domain: "code".into(),
             kind: "deduction".into(),
             step,
-            task: Task { kind: "deduction".into(), key: key.to_string(), payload: String::new() },
+            task: Task {
+                kind: "deduction".into(),
+                key: key.to_string(),
+                subject: String::new(),
+                payload: String::new(),
+            },
         };
         let mut buffers =
             Buffers::new(&SelfPlayConfig::robust(), [("code", "deduction")].into_iter());

@@ -21,6 +21,8 @@ pub(crate) struct Proposed {
     pub(crate) is_duplicate: bool,
     /// Whether its task can be shown to the solver within the prompt limit.
     pub(crate) is_askable: bool,
+    /// Whether its task is about what a held-out one is about.
+    pub(crate) is_held_out: bool,
 }
 
 /// What a proposal's prompt was made of.
@@ -119,13 +121,15 @@ fn validate(
     for (mut rollout, validation) in rollouts.into_iter().zip(validations) {
         let record = &mut rollout.record;
         (record.well_formed, record.reason) = (validation.well_formed, validation.reason);
-        let mut is_duplicate = false;
+        let (mut is_duplicate, mut is_held_out) = (false, false);
         if let Some(task) = &validation.task {
             record.task_key = Some(task.key.clone());
             let is_stored = stage.channels[rollout.channel].buffer(buffers)?.contains(&task.key);
             is_duplicate = !seen.insert((rollout.channel, task.key.clone())) || is_stored;
+            is_held_out = stage.is_held_out(rollout.channel, task);
         }
-        proposed.push(Proposed { rollout, task: validation.task, is_duplicate, is_askable: true });
+        let task = validation.task;
+        proposed.push(Proposed { rollout, task, is_duplicate, is_askable: true, is_held_out });
     }
     Ok(proposed)
 }
@@ -177,6 +181,9 @@ pub(crate) fn estimate(stage: &mut Stage<'_>, proposed: &mut [Proposed]) -> Resu
     let tasks: Vec<Task> = tasks.collect();
     let lengths: Vec<usize> = waves.iter().map(Vec::len).collect();
     let mut samples: Vec<Rollout> = waves.into_iter().flatten().collect();
+    for (sample, task) in samples.iter_mut().zip(&tasks) {
+        sample.is_held_out = stage.is_held_out(sample.channel, task);
+    }
     stage.grade(Phase::GradeEstimate, &mut samples, tasks)?;
     let mut rest = samples.as_slice();
     for (length, (positions, _)) in lengths.into_iter().zip(asked) {
@@ -201,21 +208,22 @@ pub(crate) fn reward(stage: &Stage<'_>, proposed: &mut [Proposed]) {
 
 /// Puts the valid proposals' tasks into the buffers; returns those that entered.
 ///
-/// A valid task is stored whatever its proposal's form or reward was, unless it cannot be asked.
+/// A valid task is stored whatever its proposal's form or reward was, unless it cannot be asked or is held out.
 pub(crate) fn admit(
     stage: &Stage<'_>,
     buffers: &mut Buffers,
     proposed: &[Proposed],
 ) -> Result<Vec<BufferEntry>> {
     let mut admitted = Vec::new();
-    for Proposed { rollout, task, is_askable, .. } in proposed {
+    for Proposed { rollout, task, is_askable, is_held_out, .. } in proposed {
         let rate = rollout.record.solve_rate;
         let is_wanted = match stage.config.admission {
             Admission::All => true,
             Admission::NotAlwaysSolved => rate.is_none_or(|rate| rate < 1.0),
             Admission::Informative => rate.is_none_or(|rate| 0.0 < rate && rate < 1.0),
         };
-        let Some(task) = task.as_ref().filter(|_| is_wanted && *is_askable) else { continue };
+        let is_wanted = is_wanted && *is_askable && !is_held_out;
+        let Some(task) = task.as_ref().filter(|_| is_wanted) else { continue };
         let Channel { domain_name, kind, .. } = &stage.channels[rollout.channel];
         let (domain, kind) = (domain_name.clone(), kind.name.clone());
         let entry = BufferEntry { domain, kind, step: stage.step, task: task.clone() };

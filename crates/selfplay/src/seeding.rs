@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, blocked};
 use crate::proposals::{Proposed, propose};
 use crate::stage::{Channel, Rollout, Stage};
 use crate::{BufferEntry, Buffers, Result, SelfPlayError};
@@ -25,6 +25,10 @@ pub(crate) fn seed(
             SelfPlayError::engine(&format!("domain {domain_name}"), "give its seed tasks", source)
         };
         for task in tasks.map_err(fail)? {
+            if stage.held_out.blocks(*domain, &task) {
+                metrics.count(blocked(channel));
+                continue;
+            }
             let (domain, kind) = (domain_name.clone(), kind.name.clone());
             admit_once(buffers, BufferEntry { domain, kind, step: 0, task }, &mut admitted)?;
         }
@@ -39,9 +43,11 @@ pub(crate) fn seed(
         }
         let (proposed, _) = propose_round(stage, buffers, &unfinished, batch_size, n_rounds)?;
         n_rounds += 1;
-        for Proposed { rollout, task, .. } in proposed {
+        for Proposed { rollout, task, is_held_out, .. } in proposed {
             let channel = &stage.channels[rollout.channel];
-            if let Some(task) =
+            if is_held_out {
+                metrics.count(blocked(channel));
+            } else if let Some(task) =
                 task.filter(|_| channel.buffer(buffers).is_ok_and(|buffer| buffer.len() < target))
             {
                 let (domain, kind) = (channel.domain_name.clone(), channel.kind.name.clone());

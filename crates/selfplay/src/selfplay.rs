@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use azr_plugin::{Domain, Policy, RlOptimizer, Tokenizer};
 
+use crate::heldout::HeldOut;
 use crate::learn::{learn, plan};
 use crate::metrics::{Metrics, timings};
 use crate::proposals::{admit, estimate, propose, reward};
@@ -14,7 +15,7 @@ use crate::seeding::seed;
 use crate::solving::{self, choose, solve};
 use crate::stage::{Channel, Rollout, Stage};
 use crate::{
-    BufferEntry, Buffers, Clock, Mix, Observer, Result, RolloutRecord, SafetyRecord,
+    BufferEntry, Buffers, Clock, HeldOutSet, Mix, Observer, Result, RolloutRecord, SafetyRecord,
     SelfPlayConfig, SelfPlayError, SolverBatch, StepOutput, WallClock, flags,
 };
 
@@ -49,6 +50,7 @@ pub struct SelfPlay {
     engines: Engines,
     channels: Vec<Channel>,
     buffers: Buffers,
+    held_out: HeldOut,
     clock: Box<dyn Clock>,
 }
 
@@ -75,7 +77,18 @@ impl SelfPlay {
             .iter()
             .map(|channel| (channel.domain_name.as_str(), channel.kind.name.as_str()));
         let buffers = Buffers::new(&config, kinds);
-        Ok(Self { config, engines, channels, buffers, clock: Box::new(WallClock::default()) })
+        let (held_out, clock) = (HeldOut::default(), Box::new(WallClock::default()));
+        Ok(Self { config, engines, channels, buffers, held_out, clock })
+    }
+
+    /// The same run with tasks that are never trained on: a proposal about the same subject as one of them is
+    /// rewarded as any other, but enters no buffer and nobody learns from answers to it.
+    ///
+    /// # Errors
+    /// A set's tasks are of no kind of this run or have no subject, or its name cannot be part of a metric's.
+    pub fn with_held_out(self, sets: Vec<HeldOutSet>) -> Result<Self> {
+        let held_out = HeldOut::new(sets, &self.channels)?;
+        Ok(Self { held_out, ..self })
     }
 
     /// The same run with another clock.
@@ -226,6 +239,7 @@ impl SelfPlay {
             config: &self.config,
             engines: &mut self.engines,
             channels: &self.channels,
+            held_out: &self.held_out,
             clock: self.clock.as_ref(),
             observer,
             step,

@@ -85,9 +85,9 @@ pub(crate) fn solve(stage: &mut Stage<'_>, tasks: Vec<(usize, Task)>) -> Result<
     Ok(rollouts)
 }
 
-/// Rewards graded answers.
+/// Rewards graded answers, but not those to tasks that are held out: what has no reward is not trained.
 pub(crate) fn reward(rollouts: &mut [Rollout]) {
-    for rollout in rollouts {
+    for rollout in rollouts.iter_mut().filter(|rollout| !rollout.is_held_out) {
         let record = &mut rollout.record;
         record.reward = record.score.map(|score| solver_reward(record.well_formed, score));
     }

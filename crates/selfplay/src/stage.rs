@@ -8,6 +8,7 @@ use azr_plugin::{
     TaskKind,
 };
 
+use crate::heldout::HeldOut;
 use crate::observe::PhaseContext;
 use crate::prompts::{encode, fits};
 use crate::random::Place;
@@ -60,6 +61,8 @@ pub(crate) struct Rollout {
     pub(crate) logprobs: Vec<f32>,
     /// Sum of `logprobs`.
     pub(crate) logprob: f64,
+    /// Whether it answers a task that nobody may learn from.
+    pub(crate) is_held_out: bool,
     pub(crate) record: RolloutRecord,
 }
 
@@ -77,6 +80,7 @@ pub(crate) struct Stage<'a> {
     pub(crate) config: &'a SelfPlayConfig,
     pub(crate) engines: &'a mut Engines,
     pub(crate) channels: &'a [Channel],
+    pub(crate) held_out: &'a HeldOut,
     pub(crate) clock: &'a dyn Clock,
     pub(crate) observer: &'a dyn Observer,
     pub(crate) step: u64,
@@ -98,6 +102,11 @@ impl Stage<'_> {
         let Channel { domain_name, kind, .. } = &self.channels[channel];
         let (seed, step) = (self.config.seed, self.step);
         Place { seed, step, purpose, domain: domain_name, kind: &kind.name, index, sample }
+    }
+
+    /// Whether a task of this channel is about what a held-out one is about.
+    pub(crate) fn is_held_out(&self, channel: usize, task: &Task) -> bool {
+        self.held_out.blocks(self.channels[channel].domain, task)
     }
 
     /// Tokens of each prompt, absent where it is too long.
@@ -184,6 +193,7 @@ impl Stage<'_> {
             prompt_index,
             prompt_tokens: prompt_tokens.clone(),
             logprob: completion.logprobs.iter().map(|&logprob| f64::from(logprob)).sum(),
+            is_held_out: false,
             record: RolloutRecord {
                 domain: domain_name.clone(),
                 kind: kind.name.clone(),

@@ -103,7 +103,7 @@ impl CallTask {
     /// for (program and input), and so is an abduction task (program and output).
     pub(crate) fn to_task(&self, kind: Kind, program: &Program) -> Result<Task> {
         let asked = if kind == Kind::Abduction { &self.output } else { &self.input };
-        to_task(kind, key(kind, program, [asked.canonical.as_str()]), self)
+        to_task(kind, program, [asked.canonical.as_str()], self)
     }
 }
 
@@ -123,7 +123,7 @@ impl InductionTask {
     /// The stored form. The order of the inputs counts, because it decides which ones are shown; the message does not.
     pub(crate) fn to_task(&self, program: &Program) -> Result<Task> {
         let inputs = self.inputs.iter().map(|input| input.canonical.as_str());
-        to_task(Kind::Induction, key(Kind::Induction, program, inputs), self)
+        to_task(Kind::Induction, program, inputs, self)
     }
 
     /// How many pairs the solver is shown: half of them, rounded down.
@@ -155,17 +155,25 @@ fn unreadable(task: &Task, why: &str) -> PluginError {
     .with_hint("hand back tasks as this domain made them")
 }
 
-fn to_task(kind: Kind, key: String, payload: &impl Serialize) -> Result<Task> {
+/// A task of `kind` about `program`, of which `asked` makes it one of its own.
+fn to_task<'a>(
+    kind: Kind,
+    program: &'a Program,
+    asked: impl IntoIterator<Item = &'a str>,
+    payload: &impl Serialize,
+) -> Result<Task> {
     let payload = serde_json::to_string(payload).map_err(|error| {
         PluginError::new(ErrorCode::Internal, format!("a task cannot be written: {error}"))
     })?;
-    Ok(Task { kind: kind.as_str().to_owned(), key, payload })
+    let subject = program.canonical.as_str();
+    let key = digest([kind.as_str(), subject].into_iter().chain(asked));
+    Ok(Task { kind: kind.as_str().to_owned(), key, subject: digest([subject]), payload })
 }
 
-/// The first 128 bits of SHA-256 over the kind, the canonical program and the canonical texts, in hexadecimal.
-fn key<'a>(kind: Kind, program: &'a Program, texts: impl IntoIterator<Item = &'a str>) -> String {
+/// The first 128 bits of SHA-256 over canonical texts, in hexadecimal.
+fn digest<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
     let mut hasher = Sha256::new();
-    for text in [kind.as_str(), program.canonical.as_str()].into_iter().chain(texts) {
+    for text in texts {
         // The length keeps neighbouring texts apart.
         hasher.update((text.len() as u64).to_le_bytes());
         hasher.update(text);
@@ -195,6 +203,21 @@ mod tests {
         assert_ne!(key_of(Kind::Deduction, "def f(x):\n    return x * 3", "3", "9"), key);
         assert_ne!(key_of(Kind::Deduction, PROGRAM, "-3", "9"), key);
         assert_ne!(key_of(Kind::Abduction, PROGRAM, "3", "9"), key);
+    }
+
+    #[test]
+    fn the_subject_is_the_program_whatever_is_asked() {
+        let task = |kind, program, input, output| call_task(kind, program, input, output);
+        let subject = task(Kind::Deduction, PROGRAM, "3", "9").subject;
+        assert_eq!(subject.len(), 32);
+        let spelled = "def f( x ):\n  # square\n  return (x*x)\n";
+        assert_eq!(task(Kind::Abduction, spelled, "2", "4").subject, subject);
+        let other = "def f(x):\n    return x * 3";
+        assert_ne!(task(Kind::Deduction, other, "3", "9").subject, subject);
+        let induction = induction_task(0, 4);
+        let payload = InductionTask::read(&induction).unwrap();
+        let about = task(Kind::Deduction, &payload.program, "3", "9").subject;
+        assert_eq!(induction.subject, about);
     }
 
     #[test]

@@ -216,7 +216,12 @@ fn executor(out: &mut String, executor: &dyn Executor) {
 }
 
 fn domain(out: &mut String, domain: &dyn Domain) {
-    let task = Task { kind: "hall".into(), key: "k".into(), payload: "{\"a\":1}".into() };
+    let task = Task {
+        kind: "hall".into(),
+        key: "k".into(),
+        subject: "s".into(),
+        payload: "{\"a\":1}".into(),
+    };
     let context = Recorder::default();
     note(out, domain.kinds());
     note(out, domain.seed_tasks("hall"));

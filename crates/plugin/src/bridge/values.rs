@@ -51,7 +51,7 @@ structs! {
     Protection { name, in_force, detail } + ext_json;
     ReferenceRule { from, count };
     TaskKind { name, references } + ext_json;
-    Task { kind, key, payload };
+    Task { kind, key, subject, payload };
     ProposeRequest { kind, references, seed } + ext_json;
     Proposal { kind, references, response } + ext_json;
     Validation { task, well_formed, reason } + ext_json;

@@ -6,6 +6,7 @@
 )]
 
 mod edges;
+mod heldout;
 mod steps;
 mod toy;
 

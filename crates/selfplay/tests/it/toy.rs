@@ -131,7 +131,8 @@ struct ToyDomain(Toy);
 
 impl ToyDomain {
     fn task(kind: &str, number: u64) -> Task {
-        Task { kind: kind.into(), key: number.to_string(), payload: number.to_string() }
+        let [key, subject, payload] = [(); 3].map(|()| number.to_string());
+        Task { kind: kind.into(), key, subject, payload }
     }
 }
 

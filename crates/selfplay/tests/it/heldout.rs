@@ -1,0 +1,80 @@
+//! What is held out stays out, and evaluating changes nothing.
+
+use azr_plugin::Task;
+use azr_selfplay::{BufferEntry, HeldOutSet, RolloutPhase, SelfPlayConfig, SelfPlayError, Silent};
+
+use crate::toy::Toy;
+use crate::{run, small};
+
+/// Numbers whose subject is held out, as tasks of one kind.
+fn held_out(kind: &str, numbers: impl IntoIterator<Item = u64>) -> HeldOutSet {
+    let task = |number: u64| {
+        // The subject keeps the other kinds' tasks out too, the key does not matter.
+        let (key, subject) = (format!("held {number}"), number.to_string());
+        let payload = number.to_string();
+        BufferEntry {
+            domain: "toy".into(),
+            kind: kind.into(),
+            step: 0,
+            task: Task { kind: kind.into(), key, subject, payload },
+        }
+    };
+    HeldOutSet { name: "heldout".into(), tasks: numbers.into_iter().map(task).collect() }
+}
+
+#[test]
+fn a_held_out_subject_enters_no_buffer_and_teaches_no_solver() {
+    let config =
+        SelfPlayConfig { reuse_estimates: true, seed_tasks: 4, max_seed_rounds: 2, ..small() };
+    let toy = Toy { n_tasks: 10, ..Toy::default() };
+    // Of ten numbers eight are valid; half of those are held out, and so is the domain's own seed.
+    let set = held_out("deduction", [1, 2, 3, 4, 1_000_000]);
+    let mut selfplay = toy.start(config.clone()).unwrap().with_held_out(vec![set]).unwrap();
+    let seeds = selfplay.seed(&Silent).unwrap();
+    assert!(seeds.metrics["heldout/toy/induction/blocked"] >= 1.0, "the seed at least");
+    let outputs = [vec![seeds], run(&mut selfplay, 1..=3)].concat();
+    let is_free = |subject: &str| ["6", "7", "8", "9"].contains(&subject);
+    let mut n_blocked = 0.0;
+    for output in &outputs {
+        assert!(output.admitted.iter().all(|entry| is_free(&entry.task.subject)));
+        for record in output.rollouts.iter().filter(|r| r.phase == RolloutPhase::Estimate) {
+            let is_free = is_free(record.task_key.as_deref().unwrap());
+            assert!(record.score.is_some(), "it is graded as usual");
+            assert_eq!(record.advantage.is_some(), is_free, "{record:?}");
+        }
+        for record in output.rollouts.iter().filter(|r| r.phase == RolloutPhase::Solve) {
+            assert!(is_free(record.task_key.as_deref().unwrap()));
+        }
+        n_blocked += output.metrics["heldout/toy/abduction/blocked"];
+    }
+    assert!(n_blocked > 0.0);
+    for (_, kind, buffer) in selfplay.buffers().iter() {
+        let subjects = (0..buffer.len()).map(|at| &buffer.task(at).unwrap().subject);
+        assert!(subjects.clone().all(|subject| is_free(subject)), "{kind}");
+        assert!(subjects.count() > 0);
+    }
+    // Without the sets the same run has them all.
+    let mut selfplay = toy.start(config).unwrap();
+    let seeds = selfplay.seed(&Silent).unwrap();
+    assert!(seeds.admitted.iter().any(|entry| !is_free(&entry.task.subject)));
+    assert!(!seeds.metrics.contains_key("heldout/toy/abduction/blocked"));
+}
+
+#[test]
+fn sets_that_cannot_be_evaluated_are_refused_in_words() {
+    let refusal = |sets: Vec<HeldOutSet>| {
+        let error = Toy::default().start(small()).unwrap().with_held_out(sets).unwrap_err();
+        assert!(matches!(error, SelfPlayError::Config { .. }));
+        error.to_string()
+    };
+    let set = || held_out("deduction", [1]);
+    let slash = refusal(vec![HeldOutSet { name: "held/out".into(), ..set() }]);
+    assert!(slash.contains("\"held/out\""), "{slash}");
+    let twice = refusal(vec![set(), set()]);
+    assert!(twice.contains("two held-out sets"), "{twice}");
+    let stranger = refusal(vec![held_out("riddle", [1])]);
+    assert!(stranger.contains("riddle") && stranger.contains("eval.sets"), "{stranger}");
+    let mut blank = set();
+    blank.tasks[0].task.subject.clear();
+    assert!(refusal(vec![blank]).contains("no subject"));
+}

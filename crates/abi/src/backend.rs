@@ -81,10 +81,11 @@ pub struct TrainSequence {
     pub ext_json: RString,
 }
 
-/// Mirror of `LossSpec`.
+/// Mirror of `LossSpec`; `ratio` is one of [`codes::ratio`](crate::codes::ratio).
 #[repr(C)]
 #[derive(Debug, Clone, StableAbi)]
 pub struct LossSpec {
+    pub ratio: Code,
     pub clip_low: f32,
     pub clip_high: f32,
     pub dual_clip: ROption<f32>,

@@ -39,6 +39,8 @@ codes! {
     }
     /// Mirror of `LimitKind`.
     limit { WALL = 1, CPU = 2, MEMORY = 3, OUTPUT = 4, DEPTH = 5 }
+    /// Mirror of `Ratio`.
+    ratio { TOKEN = 1, NONE = 2, SEQUENCE = 3 }
     /// Mirror of `Role`.
     role { PROPOSE = 1, SOLVE = 2 }
 }

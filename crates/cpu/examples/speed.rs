@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use azr_cpu::{Cpu, InstructionSet};
-use azr_plugin::LossSpec;
+use azr_plugin::{LossSpec, Ratio};
 use azr_transformer::{
     AdamStep, AttentionSequence, AttentionShape, Device, KeySpan, SampleSpec, TokenTargets,
 };
@@ -234,6 +234,7 @@ fn head(cpu: &Cpu) {
         weights: &ones,
     };
     let loss = LossSpec {
+        ratio: Ratio::Token,
         clip_low: 0.2,
         clip_high: 0.2,
         dual_clip: None,

@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
 use crate::{CallContext, Result};
 
 /// Which model to open.
@@ -99,7 +102,7 @@ pub struct TrainSequence {
     pub prompt: Vec<u32>,
     /// Response token ids.
     pub response: Vec<u32>,
-    /// Log-probability of each response token when it was sampled.
+    /// Log-probability of each response token when it was sampled; may be empty under [`Ratio::None`].
     pub behaviour_logprobs: Vec<f32>,
     /// Advantage of each response token.
     pub advantages: Vec<f32>,
@@ -108,12 +111,28 @@ pub struct TrainSequence {
     pub weights: Vec<f32>,
 }
 
+/// What a token's advantage is multiplied by in the loss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Ratio {
+    /// The token's own probability ratio, clipped (PPO, arXiv 1707.06347).
+    #[default]
+    Token,
+    /// The log-probability itself, never clipped: `-A logprob`, whose derivative is `-A`. On samples of the current
+    /// weights it is REINFORCE; with advantage 1 on given text it is next-token cross-entropy.
+    None,
+    /// The geometric mean of the response's token ratios, clipped (GSPO, arXiv 2507.18071).
+    Sequence,
+}
+
 /// The per-token policy loss
 /// `-min(r A, clip(r, 1 - clip_low, 1 + clip_high) A)` with `r = exp(logprob - behaviour_logprob)`,
 /// bounded below by `-dual_clip * A` where `A < 0`, minus `entropy_coef` times the token's entropy (PPO, arXiv 1707.06347;
-/// dual clip, arXiv 1912.09729).
+/// dual clip, arXiv 1912.09729). [`Ratio`] says what stands for `r`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LossSpec {
+    /// What an advantage is multiplied by.
+    pub ratio: Ratio,
     /// Lower clip distance, for example 0.2.
     pub clip_low: f32,
     /// Upper clip distance, for example 0.2.
@@ -124,6 +143,20 @@ pub struct LossSpec {
     pub entropy_coef: f32,
     /// Temperature at which log-probs are taken; the one used for sampling.
     pub temperature: f32,
+}
+
+impl Default for LossSpec {
+    /// The clipped loss of PPO with distance 0.2 and nothing else, at temperature 1.
+    fn default() -> Self {
+        Self {
+            ratio: Ratio::Token,
+            clip_low: 0.2,
+            clip_high: 0.2,
+            dual_clip: None,
+            entropy_coef: 0.0,
+            temperature: 1.0,
+        }
+    }
 }
 
 /// One AdamW step (arXiv 1711.05101) with clipping of the global gradient norm.

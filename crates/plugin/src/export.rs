@@ -33,9 +33,7 @@
 ///         Ok(StepPlan {
 ///             advantages: tokens(&|r| r.reward),
 ///             weights: tokens(&|r| 1.0 / (rollouts.len() as f32 * r.n_tokens as f32)),
-///             loss: LossSpec {
-///                 clip_low: 0.2, clip_high: 0.2, dual_clip: None, entropy_coef: 0.0, temperature: 1.0,
-///             },
+///             loss: LossSpec::default(),
 ///             optimizer: OptimizerSpec {
 ///                 learning_rate: 1e-6, beta1: 0.9, beta2: 0.999, epsilon: 1e-8,
 ///                 weight_decay: 0.0, max_grad_norm: 1.0,

@@ -1,6 +1,6 @@
 //! The loss of one token and its derivative.
 
-use azr_plugin::LossSpec;
+use azr_plugin::{LossSpec, Ratio};
 
 /// Log-ratios are cut to this magnitude before they are exponentiated, so that a token whose
 /// probability collapsed between sampling and training cannot turn the whole update infinite.
@@ -17,12 +17,25 @@ pub struct TokenLoss {
     pub clipped: bool,
 }
 
-/// The PPO-clip loss of one token as [`LossSpec`] defines it (arXiv 1707.06347, equation 7; dual clip:
+/// The loss of one token as [`LossSpec`] defines it (arXiv 1707.06347, equation 7; dual clip:
 /// arXiv 1912.09729, equation 5), in nats of `logprob` and `behaviour`.
 ///
 /// On-policy (`logprob == behaviour`) the loss is `-advantage` and so is its derivative: plain REINFORCE.
 /// Values that are not a number come out as such, so that the caller can skip the update.
 pub fn token_loss(logprob: f32, behaviour: f32, advantage: f32, loss: &LossSpec) -> TokenLoss {
+    match loss.ratio {
+        Ratio::Token => clipped_loss(logprob, behaviour, advantage, loss),
+        Ratio::None | Ratio::Sequence => linear_loss(logprob, advantage),
+    }
+}
+
+fn linear_loss(logprob: f32, advantage: f32) -> TokenLoss {
+    // An impossible token without an advantage would come out as 0 times infinity.
+    let loss = if advantage == 0.0 && !logprob.is_nan() { 0.0 } else { -advantage * logprob };
+    TokenLoss { loss, d_logprob: -advantage, clipped: false }
+}
+
+fn clipped_loss(logprob: f32, behaviour: f32, advantage: f32, loss: &LossSpec) -> TokenLoss {
     let log_ratio = logprob - behaviour;
     let ratio = log_ratio.clamp(-MAX_LOG_RATIO, MAX_LOG_RATIO).exp();
     if advantage == 0.0 && ratio.is_finite() {
@@ -56,7 +69,7 @@ mod tests {
     use super::*;
 
     fn spec(dual_clip: Option<f32>) -> LossSpec {
-        LossSpec { clip_low: 0.2, clip_high: 0.28, dual_clip, entropy_coef: 0.0, temperature: 1.0 }
+        LossSpec { clip_high: 0.28, dual_clip, ..LossSpec::default() }
     }
 
     #[test]
@@ -100,6 +113,19 @@ mod tests {
         assert_eq!((token.loss, token.d_logprob, token.clipped), (6.0, 0.0, true));
         let token = token_loss(2.0_f32.ln(), 0.0, -2.0, &spec(Some(3.0)));
         assert!(!token.clipped);
+    }
+
+    #[test]
+    fn without_a_ratio_it_is_linear_and_the_behaviour_policy_does_not_matter() {
+        let spec = LossSpec { ratio: Ratio::None, ..spec(Some(3.0)) };
+        for behaviour in [-0.5, -30.0, f32::NAN] {
+            let token = token_loss(-2.5, behaviour, 1.0, &spec);
+            assert_eq!(token, TokenLoss { loss: 2.5, d_logprob: -1.0, clipped: false });
+            let token = token_loss(-40.0, behaviour, -0.5, &spec);
+            assert_eq!(token, TokenLoss { loss: -20.0, d_logprob: 0.5, clipped: false });
+        }
+        assert_eq!(token_loss(f32::NEG_INFINITY, 0.0, 0.0, &spec).loss, 0.0);
+        assert!(token_loss(f32::NAN, 0.0, 0.0, &spec).loss.is_nan());
     }
 
     #[test]

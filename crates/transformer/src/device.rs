@@ -81,7 +81,7 @@ pub struct SampleSpec {
 pub struct TokenTargets<'a> {
     /// Token id that each row predicts.
     pub targets: &'a [u32],
-    /// Log-prob of that token when it was sampled.
+    /// Log-prob of that token when it was sampled; not a number where nobody knows and no ratio is asked for.
     pub behaviour_logprobs: &'a [f32],
     /// Advantages.
     pub advantages: &'a [f32],
@@ -342,6 +342,7 @@ pub trait Device: Send + Sync + 'static {
         temperature: f32,
     ) -> DeviceResult<TokenScores>;
     /// The policy loss of each row and its gradients: overwrites the first rows of `dx`, accumulates into `d_weight`.
+    /// `loss.ratio` is `Token` or `None`; a device need not know of sequences.
     fn head_loss(
         &self,
         x: &Self::Buffer,

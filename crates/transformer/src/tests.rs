@@ -43,13 +43,7 @@ pub(crate) fn tiny_model(family: Family, tied: bool) -> Model<Reference> {
 }
 
 fn loss_spec() -> LossSpec {
-    LossSpec {
-        clip_low: 0.2,
-        clip_high: 0.28,
-        dual_clip: None,
-        entropy_coef: 0.0,
-        temperature: 1.0,
-    }
+    LossSpec { clip_high: 0.28, ..LossSpec::default() }
 }
 
 fn optimizer_spec() -> OptimizerSpec {

@@ -1,7 +1,7 @@
 //! Learning: gradients of the policy loss over a whole update, accumulated in micro-batches, and one AdamW step.
 
 use azr_plugin::{
-    CallContext, LossSpec, OptimizerSpec, TrainSequence, UpdateReport, UpdateRequest,
+    CallContext, LossSpec, OptimizerSpec, Ratio, TrainSequence, UpdateReport, UpdateRequest,
 };
 use azr_rl::token_loss;
 
@@ -197,7 +197,8 @@ impl<D: Device> Model<D> {
                 ("advantages", advantages),
                 ("weights", weights),
             ] {
-                if values.len() != response.len() {
+                let is_optional = name == "behaviour_logprobs" && request.loss.ratio == Ratio::None;
+                if values.len() != response.len() && !(is_optional && values.is_empty()) {
                     return Err(TransformerError::invalid(format!(
                         "sequence {index} has {} {name} for {} response tokens",
                         values.len(),
@@ -211,9 +212,13 @@ impl<D: Device> Model<D> {
                 }
             }
         }
-        let LossSpec { clip_low, clip_high, dual_clip, entropy_coef, temperature } = request.loss;
+        let LossSpec { ratio: _, clip_low, clip_high, dual_clip, entropy_coef, temperature } =
+            request.loss;
         let OptimizerSpec { learning_rate, beta1, beta2, epsilon, weight_decay, max_grad_norm } =
             request.optimizer;
+        if request.loss.ratio == Ratio::Sequence {
+            return Err(TransformerError::invalid("no ratio of whole sequences".to_owned()));
+        }
         let at_least_0 = |x: f32| x.is_finite() && x >= 0.0;
         let rules = [
             ("clip_low", clip_low, at_least_0(clip_low)),
@@ -267,8 +272,14 @@ impl BatchTokens {
         let gather = |values: fn(&TrainSequence) -> &Vec<f32>| {
             batch.members.iter().flat_map(|&member| values(sequences[member])).copied().collect()
         };
+        let mut behaviour_logprobs = Vec::new();
+        for sequence in batch.members.iter().map(|&member| sequences[member]) {
+            let n_unknown = sequence.response.len() - sequence.behaviour_logprobs.len();
+            behaviour_logprobs.extend_from_slice(&sequence.behaviour_logprobs);
+            behaviour_logprobs.extend(std::iter::repeat_n(f32::NAN, n_unknown));
+        }
         Self {
-            behaviour_logprobs: gather(|sequence| &sequence.behaviour_logprobs),
+            behaviour_logprobs,
             advantages: gather(|sequence| &sequence.advantages),
             weights: gather(|sequence| &sequence.weights),
         }
@@ -310,7 +321,12 @@ impl ReportSums {
             let behaviour = tokens.behaviour_logprobs[i];
             let token = token_loss(logprob, behaviour, tokens.advantages[i], spec);
             let bonus = f64::from(spec.entropy_coef) * f64::from(entropy);
-            let gap = (f64::from(logprob) - f64::from(behaviour)).abs();
+            // A text that nobody sampled has no gap.
+            let gap = if behaviour.is_nan() {
+                0.0
+            } else {
+                (f64::from(logprob) - f64::from(behaviour)).abs()
+            };
             self.loss += weight * (f64::from(token.loss) - bonus);
             self.entropy += f64::from(entropy);
             self.weight += weight.abs();

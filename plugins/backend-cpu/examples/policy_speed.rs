@@ -10,7 +10,7 @@ use std::time::Instant;
 use azr_backend_cpu::{CpuBackend, Options};
 use azr_plugin::{
     Backend, CallContext, Engine, GenerateRequest, LossSpec, ModelSpec, OptimizerSpec, PluginError,
-    Policy, Quiet, Sampling, Services, TrainSequence, UpdateRequest,
+    Policy, Quiet, Ratio, Sampling, Services, TrainSequence, UpdateRequest,
 };
 
 const PROMPT_TOKENS: usize = 150;
@@ -96,6 +96,7 @@ fn update(policy: &mut dyn Policy) -> Result<(), PluginError> {
     let request = UpdateRequest {
         sequences,
         loss: LossSpec {
+            ratio: Ratio::Token,
             clip_low: 0.2,
             clip_high: 1e6,
             dual_clip: None,

@@ -72,10 +72,10 @@ impl RlOptimizer for PolicyGradient {
 
 impl PolicyGradient {
     fn loss(&self) -> LossSpec {
-        let Options { clip_low, clip_high, dual_clip, entropy_coef, temperature, .. } =
+        let Options { ratio, clip_low, clip_high, dual_clip, entropy_coef, temperature, .. } =
             self.options;
         let dual_clip = (dual_clip > 0.0).then_some(dual_clip);
-        LossSpec { clip_low, clip_high, dual_clip, entropy_coef, temperature }
+        LossSpec { ratio, clip_low, clip_high, dual_clip, entropy_coef, temperature }
     }
 
     fn optimizer(&self, step: u64) -> OptimizerSpec {

@@ -1,6 +1,6 @@
 //! The options of `trr++`.
 
-use azr_plugin::{ErrorCode, PluginError, Result};
+use azr_plugin::{ErrorCode, PluginError, Ratio, Result};
 use azr_rl::{Aggregation, Estimator, Schedule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 pub struct Options {
     /// How rewards become advantages.
     pub estimator: Estimator,
+    /// What an advantage is multiplied by.
+    pub ratio: Ratio,
     /// How token losses are averaged.
     pub aggregation: Aggregation,
     /// Lower clip distance of the probability ratio.
@@ -108,6 +110,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             estimator: Estimator::TokenWhitening,
+            ratio: Ratio::Token,
             aggregation: Aggregation::GroupTokenMean,
             clip_low: 0.2,
             clip_high: 0.28,

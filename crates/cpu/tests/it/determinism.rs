@@ -1,7 +1,7 @@
 //! Every operation gives the same bits with any number of threads, and with AVX2 as with AVX-512.
 
 use azr_cpu::{Cpu, InstructionSet};
-use azr_plugin::LossSpec;
+use azr_plugin::{LossSpec, Ratio};
 use azr_transformer::{
     AdamStep, AttentionSequence, AttentionShape, Device, DeviceResult, KeySpan, SampleSpec,
     TokenTargets,
@@ -88,6 +88,7 @@ fn results(cpu: &Cpu) -> DeviceResult<Vec<u32>> {
         weights: &weights,
     };
     let loss = LossSpec {
+        ratio: Ratio::Token,
         clip_low: 0.2,
         clip_high: 0.2,
         dual_clip: Some(3.0),

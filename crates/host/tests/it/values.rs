@@ -11,7 +11,7 @@ use azr_fixture_echo::{
 use azr_host::Host;
 use azr_plugin::{
     Answer, Backend, CallContext, ControlTokens, Domain, Engine, Executor, GenerateRequest, Job,
-    Limits, LossSpec, Message, ModelSpec, OptimizerSpec, Proposal, ProposeRequest, Purpose,
+    Limits, LossSpec, Message, ModelSpec, OptimizerSpec, Proposal, ProposeRequest, Purpose, Ratio,
     RlOptimizer, Role, RolloutSummary, Sampling, ScoreRequest, Services, Task, Tokenizer,
     TrainSequence, UpdateRequest,
 };
@@ -181,6 +181,7 @@ fn backend(out: &mut String, backend: &dyn Backend) {
     let update = UpdateRequest {
         sequences: vec![sequence.clone(), sequence],
         loss: LossSpec {
+            ratio: Ratio::Sequence,
             clip_low: 0.2,
             clip_high: 0.3,
             dual_clip: None,

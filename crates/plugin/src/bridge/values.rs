@@ -8,8 +8,8 @@ use crate::{
     Answer, Completion, ControlTokens, EngineInfo, EngineKind, ErrorCode, FinishReason,
     GenerateRequest, Grade, GroupStats, Job, JobReport, LimitKind, Limits, LossSpec, Message,
     ModelSpec, OptimizerSpec, Outcome, PluginError, PolicyInfo, Prompt, PromptBody, Proposal,
-    ProposeRequest, Protection, Purpose, ReferenceRule, Result, Role, RolloutSummary, Sampling,
-    ScoreRequest, StepPlan, Task, TaskKind, TokenizerInfo, TrainSequence, UpdateReport,
+    ProposeRequest, Protection, Purpose, Ratio, ReferenceRule, Result, Role, RolloutSummary,
+    Sampling, ScoreRequest, StepPlan, Task, TaskKind, TokenizerInfo, TrainSequence, UpdateReport,
     UpdateRequest, Validation,
 };
 
@@ -39,7 +39,7 @@ structs! {
     Completion { tokens, logprobs, finish, text } + ext_json;
     ScoreRequest { prompt, response, temperature } + ext_json;
     TrainSequence { prompt, response, behaviour_logprobs, advantages, weights } + ext_json;
-    LossSpec { clip_low, clip_high, dual_clip, entropy_coef, temperature } + ext_json;
+    LossSpec { ratio, clip_low, clip_high, dual_clip, entropy_coef, temperature } + ext_json;
     OptimizerSpec { learning_rate, beta1, beta2, epsilon, weight_decay, max_grad_norm } + ext_json;
     UpdateRequest { sequences, loss, optimizer } + ext_json;
     UpdateReport {
@@ -93,6 +93,7 @@ enums! {
     FinishReason as finish { Eos = EOS, Stop = STOP, Length = LENGTH, Context = CONTEXT }
     Purpose as purpose { Check = CHECK, Gold = GOLD }
     LimitKind as limit { Wall = WALL, Cpu = CPU, Memory = MEMORY, Output = OUTPUT, Depth = DEPTH }
+    Ratio as ratio { Token = TOKEN, None = NONE, Sequence = SEQUENCE }
     Role as role { Propose = PROPOSE, Solve = SOLVE }
 }
 

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use azr_plugin::LossSpec;
+use azr_plugin::{LossSpec, Ratio};
 
 use super::{
     Case, Checks, Outputs, RowCase, close, download, download_matrix, indices, numbers, same_bits,
@@ -197,11 +197,22 @@ pub(super) fn check<D: Device>(checks: &mut Checks<'_, D>) {
                 &Scores { shape, temperature },
             );
         }
-        for (entropy_coef, dual_clip, temperature) in [(0.0, None, 1.0), (0.3, Some(2.0), 0.8)] {
-            let loss =
-                LossSpec { clip_low: 0.2, clip_high: 0.3, dual_clip, entropy_coef, temperature };
+        let losses = [
+            (Ratio::Token, 0.0, None, 1.0),
+            (Ratio::Token, 0.3, Some(2.0), 0.8),
+            (Ratio::None, 0.1, None, 1.3),
+        ];
+        for (ratio, entropy_coef, dual_clip, temperature) in losses {
+            let loss = LossSpec {
+                ratio,
+                clip_low: 0.2,
+                clip_high: 0.3,
+                dual_clip,
+                entropy_coef,
+                temperature,
+            };
             checks.agrees(
-                format!("head_loss, entropy {entropy_coef}, {on}"),
+                format!("head_loss, ratio {ratio:?}, entropy {entropy_coef}, {on}"),
                 TOLERANCE,
                 &Loss { shape, loss },
             );

@@ -1,6 +1,6 @@
 //! The head of the reference device: logits, sampling, scores and the policy loss.
 
-use azr_plugin::LossSpec;
+use azr_plugin::{LossSpec, Ratio};
 
 use super::{Dense, Values, need, need_indices, need_lengths};
 use crate::device::{DeviceResult, SampleSpec, TokenScores, TokenTargets};
@@ -103,13 +103,16 @@ pub(super) fn scores(
     Ok(scores)
 }
 
-/// The clipped loss of [`LossSpec`] without its entropy bonus, and its derivative by `logprob`.
-pub(super) fn clipped_loss(
+/// The loss of [`LossSpec`] without its entropy bonus, and its derivative by `logprob`.
+pub(super) fn token_loss(
     logprob: f64,
     behaviour: f64,
     advantage: f64,
     loss: &LossSpec,
 ) -> (f64, f64) {
+    if loss.ratio != Ratio::Token {
+        return (-advantage * logprob, -advantage);
+    }
     let ratio = (logprob - behaviour).exp();
     let clipped = ratio.clamp(1.0 - f64::from(loss.clip_low), 1.0 + f64::from(loss.clip_high));
     let (plain, flat) = (-ratio * advantage, -clipped * advantage);
@@ -128,7 +131,7 @@ pub fn policy_loss(x: &Values, weight: &Dense, tokens: TokenTargets<'_>, loss: &
     for (row, &target) in tokens.targets.iter().enumerate() {
         let logprobs = log_softmax(&logits(x, row, weight), f64::from(loss.temperature));
         let behaviour = f64::from(tokens.behaviour_logprobs[row]);
-        let (value, _) = clipped_loss(
+        let (value, _) = token_loss(
             logprobs[target as usize],
             behaviour,
             f64::from(tokens.advantages[row]),
@@ -170,7 +173,7 @@ pub(super) fn loss(
         let entropy = entropy(&logprobs);
         let behaviour = f64::from(tokens.behaviour_logprobs[row]);
         let (_, slope) =
-            clipped_loss(logprobs[target], behaviour, f64::from(tokens.advantages[row]), loss);
+            token_loss(logprobs[target], behaviour, f64::from(tokens.advantages[row]), loss);
         let row_weight = f64::from(tokens.weights[row]);
         dx.0[row * n_in..][..n_in].fill(0.0);
         for (j, logprob) in logprobs.iter().enumerate() {

@@ -1,6 +1,6 @@
 //! The reference's gradients against differences of its forward passes.
 
-use azr_plugin::LossSpec;
+use azr_plugin::{LossSpec, Ratio};
 
 use super::{Dense, Reference, Values, policy_loss};
 use crate::device::{AttentionSequence, AttentionShape, Device, KeySpan, TokenTargets};
@@ -176,11 +176,11 @@ fn head_loss() {
     let (x, weight) = (values(23, rows * n_in), matrix(24, n_out, n_in));
     let targets = [0, 3, 6, 2, 2, 5];
     let loss = LossSpec {
-        clip_low: 0.2,
         clip_high: 0.3,
         dual_clip: Some(1.5),
         entropy_coef: 0.2,
         temperature: 0.7,
+        ..LossSpec::default()
     };
     let scores = Reference.head_scores(&x, &weight, &targets, loss.temperature).unwrap();
     // On both sides of every bound, and not near one.
@@ -207,16 +207,15 @@ fn token_losses_are_those_of_azr_rl() {
     let numbers = values(26, 600).0;
     for (index, number) in numbers.chunks_exact(3).enumerate() {
         let loss = LossSpec {
-            clip_low: 0.2,
+            ratio: if index % 5 == 0 { Ratio::None } else { Ratio::Token },
             clip_high: 0.3,
             dual_clip: (index % 2 == 0).then_some(1.5),
-            entropy_coef: 0.0,
-            temperature: 1.0,
+            ..LossSpec::default()
         };
         let (logprob, behaviour, advantage) =
             (number[0] as f32 - 1.0, number[1] as f32 - 1.0, number[2] as f32);
         let token = azr_rl::token_loss(logprob, behaviour, advantage, &loss);
-        let (value, slope) = super::head::clipped_loss(
+        let (value, slope) = super::head::token_loss(
             f64::from(logprob),
             f64::from(behaviour),
             f64::from(advantage),

@@ -1,7 +1,7 @@
 //! Every gradient against float64 finite differences of a loss that is computed sequence by sequence,
 //! without packing, sharing or caching.
 
-use azr_plugin::{LossSpec, Quiet, UpdateRequest};
+use azr_plugin::{LossSpec, Quiet, Ratio, UpdateRequest};
 use azr_weights::Family;
 
 use super::{loss_spec, tiny_model, update_request};
@@ -103,6 +103,12 @@ fn llama_untied_and_qwen2_tied_on_policy() {
     check_gradients(Family::Llama, false, loss_spec(), &[0.01]);
     let loss = LossSpec { dual_clip: Some(1.5), temperature: 1.3, ..loss_spec() };
     check_gradients(Family::Qwen2, true, loss, &[-0.6, 0.02]);
+}
+
+#[test]
+fn llama_tied_without_a_ratio() {
+    let loss = LossSpec { ratio: Ratio::None, entropy_coef: 0.2, temperature: 0.9, ..loss_spec() };
+    check_gradients(Family::Llama, true, loss, &[-2.0, 2.0]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The optimizer step, what is skipped, and what is reported.
 
-use azr_plugin::{CallContext, LossSpec, OptimizerSpec, Quiet, UpdateRequest};
+use azr_plugin::{CallContext, LossSpec, OptimizerSpec, Quiet, Ratio, UpdateRequest};
 use azr_rl::{AdamwState, adamw_reference};
 use azr_weights::Family;
 
@@ -78,6 +78,32 @@ fn learning_lowers_the_loss() {
     let losses: Vec<f64> =
         (0..4).map(|_| model.update(&request, 100, &Quiet).unwrap().loss).collect();
     assert!(losses.windows(2).all(|pair| pair[1] < pair[0]), "{losses:?}");
+}
+
+#[test]
+fn without_a_ratio_nobody_asks_who_sampled_the_text() {
+    let mut model = tiny_model(Family::Llama, true);
+    let mut request = update_request(&model, loss_spec(), &[0.3]);
+    request.loss.ratio = Ratio::None;
+    for sequence in &mut request.sequences {
+        sequence.advantages.fill(1.0);
+        sequence.weights.fill(1.0 / 14.0);
+    }
+    let logprobs = request.sequences.iter().flat_map(|s| &s.behaviour_logprobs);
+    let cross_entropy = -logprobs.map(|l| f64::from(*l) - 0.3).sum::<f64>() / 14.0;
+    let mut other = tiny_model(Family::Llama, true);
+    let known = other.update(&request, 100, &Quiet).unwrap();
+    for sequence in &mut request.sequences {
+        sequence.behaviour_logprobs.clear();
+    }
+    let unknown = model.update(&request, 100, &Quiet).unwrap();
+    assert!((unknown.loss - cross_entropy).abs() < 1e-6, "{unknown:?} {cross_entropy}");
+    assert_eq!((unknown.logprob_gap_max, unknown.clip_fraction), (0.0, 0.0));
+    assert!((known.logprob_gap_max - 0.3).abs() < 1e-6, "{known:?}");
+    assert_eq!(weights(&model), weights(&other));
+    request.loss.ratio = Ratio::Token;
+    let message = model.update(&request, 100, &Quiet).unwrap_err().to_string();
+    assert!(message.contains("0 behaviour_logprobs for 3"), "{message}");
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use azr_cpu::Cpu;
 use azr_plugin::{
-    GenerateRequest, LossSpec, OptimizerSpec, Quiet, Sampling, ScoreRequest, TrainSequence,
+    GenerateRequest, LossSpec, OptimizerSpec, Quiet, Ratio, Sampling, ScoreRequest, TrainSequence,
     UpdateReport, UpdateRequest,
 };
 use azr_transformer::reference::Reference;
@@ -67,6 +67,7 @@ pub(crate) fn update_request() -> UpdateRequest {
     UpdateRequest {
         sequences,
         loss: LossSpec {
+            ratio: Ratio::Token,
             clip_low: 0.2,
             clip_high: 0.3,
             dual_clip: Some(3.0),

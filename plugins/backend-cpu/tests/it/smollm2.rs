@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use azr_cpu::Cpu;
 use azr_plugin::{
-    FinishReason, GenerateRequest, LossSpec, OptimizerSpec, Quiet, Sampling, ScoreRequest,
+    FinishReason, GenerateRequest, LossSpec, OptimizerSpec, Quiet, Ratio, Sampling, ScoreRequest,
     TrainSequence, UpdateRequest,
 };
 use azr_transformer::{Device, GenerateLimits, Model, Vocabulary};
@@ -133,6 +133,7 @@ fn cross_entropy<D: Device>(model: &Model<D>, batch: &[Vec<u32>]) -> (f64, Updat
         })
         .collect();
     let loss_spec = LossSpec {
+        ratio: Ratio::Token,
         clip_low: 0.2,
         clip_high: 0.2,
         dual_clip: None,

@@ -1,0 +1,274 @@
+//! The pre-training documents: prompts of the code domain, each with a response that is right.
+
+use anyhow::{Result, bail};
+use azr_plugin::{Domain, Executor, Prompt, PromptBody, ProposeRequest, Task};
+use serde_json::json;
+
+use crate::draw::Draws;
+use crate::program::Sketch;
+use crate::solved::{Call, Noted, Plan, Solved, solve};
+
+/// Statements of a function in pre-training, and how often.
+const N_STATEMENTS: [(usize, usize); 3] = [(1, 35), (2, 40), (3, 25)];
+/// Inputs of an induction task; half of them are shown to the solver.
+pub(crate) const INDUCTION_INPUTS: usize = 6;
+/// Of a hundred solver documents, so many come to their answer through notes.
+const NOTED_PERCENT: usize = 30;
+/// Of a hundred phrases of a description, so many are written down.
+const TOLD_PERCENT: usize = 85;
+/// Calls of one function in a solver document: reading a program is dear, so it is asked about several times.
+const SOLVER_CALLS: usize = 4;
+
+/// A prompt and what is to be said to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Document {
+    pub(crate) prompt: String,
+    pub(crate) response: String,
+}
+
+/// What a document is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Topic {
+    Deduction,
+    Abduction,
+    Induction,
+    ProposeDeduction,
+    ProposeAbduction,
+    ProposeInduction,
+}
+
+impl Topic {
+    /// The task kind.
+    pub(crate) const fn kind(self) -> &'static str {
+        match self {
+            Self::Deduction | Self::ProposeDeduction => "deduction",
+            Self::Abduction | Self::ProposeAbduction => "abduction",
+            Self::Induction | Self::ProposeInduction => "induction",
+        }
+    }
+
+    const fn n_calls(self) -> usize {
+        match self {
+            Self::Induction | Self::ProposeInduction => INDUCTION_INPUTS,
+            Self::Deduction | Self::Abduction => SOLVER_CALLS,
+            Self::ProposeDeduction | Self::ProposeAbduction => 1,
+        }
+    }
+}
+
+const TOPICS: [(Topic, usize); 6] = [
+    (Topic::Deduction, 30),
+    (Topic::Abduction, 25),
+    (Topic::Induction, 17),
+    (Topic::ProposeDeduction, 9),
+    (Topic::ProposeAbduction, 9),
+    (Topic::ProposeInduction, 10),
+];
+
+/// A plan about `topic` with a function of `n_statements`.
+pub(crate) fn plan(mut draws: Draws, topic: Topic, n_statements: usize) -> Plan {
+    let sketch = Sketch::draw(&mut draws, n_statements);
+    Plan { topic, sketch, n_calls: topic.n_calls(), draws }
+}
+
+/// The plan of document `index`.
+pub(crate) fn training_plan(seed: u64, index: u64) -> Plan {
+    let mut draws = Draws::of(seed, index);
+    let topic = draws.weighted(&TOPICS);
+    let n_statements = draws.weighted(&N_STATEMENTS);
+    plan(draws, topic, n_statements)
+}
+
+/// Documents made of `plans`; fewer, because not every function can be shown.
+pub(crate) fn documents(
+    plans: Vec<Plan>,
+    domain: &dyn Domain,
+    executor: &dyn Executor,
+) -> Result<Vec<Document>> {
+    let mut solved = solve(executor, plans)?;
+    let tasks: Vec<Task> = solved.iter_mut().map(task).collect();
+    let mut documents = Vec::new();
+    for (index, Solved { plan, program, calls }) in solved.iter_mut().enumerate() {
+        let [Call { input, output, .. }, ..] = calls.as_slice() else { continue };
+        let (draws, kind) = (&mut plan.draws, plan.topic.kind());
+        let (prompt, response) = match plan.topic {
+            Topic::Deduction | Topic::Abduction => {
+                let mut document =
+                    Document { prompt: ask(domain, &tasks[index])?, response: String::new() };
+                for call in calls.iter() {
+                    let question =
+                        ask(domain, &call_task(kind, program, &call.input, &call.output))?;
+                    if !document.response.is_empty() {
+                        document.response += question
+                            .strip_prefix(program.as_str())
+                            .unwrap_or_default()
+                            .trim_start();
+                    }
+                    document.response += &answer(plan.topic, call, draws);
+                }
+                documents.push(document);
+                continue;
+            }
+            Topic::Induction => {
+                let body = program.strip_prefix("def f(").unwrap_or_default();
+                (ask(domain, &tasks[index])?, format!("{body}\n\n\n"))
+            }
+            Topic::ProposeDeduction | Topic::ProposeAbduction => {
+                let reference = draws.choose(&tasks);
+                let reference = if reference.kind == "induction" {
+                    Vec::new()
+                } else {
+                    vec![reference.clone()]
+                };
+                let reference =
+                    reference.into_iter().map(|task| Task { kind: kind.into(), ..task });
+                let body = program.strip_prefix("def f(").unwrap_or_default();
+                let response = format!("{body}\n\nf({})\n\n\n# task", input.python);
+                (propose(domain, kind, reference.collect(), draws)?, response)
+            }
+            Topic::ProposeInduction => {
+                let reference = call_task("deduction", program, input, output);
+                let message = message(&plan.sketch, draws);
+                let lines: String =
+                    calls.iter().map(|call| format!("f({})\n", call.input.python)).collect();
+                (propose(domain, kind, vec![reference], draws)?, format!(" {message}\n{lines}\n"))
+            }
+        };
+        documents.push(Document { prompt, response });
+    }
+    Ok(documents)
+}
+
+/// A right answer, perhaps behind notes.
+fn answer(topic: Topic, Call { input, output, notes }: &Call, draws: &mut Draws) -> String {
+    let is_noted = draws.chance(NOTED_PERCENT);
+    let notes = if is_noted { notes.as_slice() } else { &[] };
+    if topic == Topic::Deduction {
+        format!("{} == {}\n\n", note_lines(notes.iter()), output.python)
+    } else {
+        // Backwards, as one would look for the input.
+        format!("{} f({})\n\n", note_lines(notes.iter().rev()), input.python)
+    }
+}
+
+/// The task of a solved plan, as the code domain stores it.
+fn task(solved: &mut Solved) -> Task {
+    let Solved { plan, program, calls } = solved;
+    match plan.topic {
+        Topic::Induction => {
+            let message = message(&plan.sketch, &mut plan.draws);
+            let noted = |of: fn(&Call) -> &Noted| -> Vec<_> {
+                calls.iter().map(|call| noted(of(call))).collect()
+            };
+            let payload = json!({
+                "program": program, "message": message,
+                "inputs": noted(|call| &call.input), "outputs": noted(|call| &call.output),
+                "executor": null,
+            });
+            stored("induction", payload)
+        }
+        topic => match calls.first() {
+            Some(Call { input, output, .. }) => call_task(topic.kind(), program, input, output),
+            None => stored(topic.kind(), json!({})),
+        },
+    }
+}
+
+fn call_task(kind: &str, program: &str, input: &Noted, output: &Noted) -> Task {
+    let payload = json!({
+        "program": program, "input": noted(input), "output": noted(output), "executor": null,
+    });
+    // Only induction tasks have another payload.
+    stored(if kind == "induction" { "deduction" } else { kind }, payload)
+}
+
+fn stored(kind: &str, payload: serde_json::Value) -> Task {
+    let (key, subject) = (String::new(), String::new());
+    Task { kind: kind.to_owned(), key, subject, payload: payload.to_string() }
+}
+
+fn noted(Noted { canonical, python }: &Noted) -> serde_json::Value {
+    json!({"canonical": canonical, "python": python})
+}
+
+/// What the function does, with gaps: whoever proposes does not tell everything.
+pub(crate) fn message(sketch: &Sketch, draws: &mut Draws) -> String {
+    let told: Vec<&str> = sketch
+        .words()
+        .iter()
+        .map(|words| if draws.chance(TOLD_PERCENT) { words } else { "something" })
+        .collect();
+    told.join(", then ")
+}
+
+fn note_lines<'a>(notes: impl Iterator<Item = &'a String>) -> String {
+    notes.map(|note| format!(" {note}\n#")).collect()
+}
+
+fn ask(domain: &dyn Domain, task: &Task) -> Result<String> {
+    text(domain.solve_prompts(std::slice::from_ref(task))?)
+}
+
+fn propose(
+    domain: &dyn Domain,
+    kind: &str,
+    references: Vec<Task>,
+    draws: &mut Draws,
+) -> Result<String> {
+    let seed = draws.below(1 << 16) as u64;
+    text(domain.propose_prompts(&[ProposeRequest { kind: kind.to_owned(), references, seed }])?)
+}
+
+fn text(prompts: Vec<Prompt>) -> Result<String> {
+    match prompts.into_iter().next() {
+        Some(Prompt { body: PromptBody::Text(text), .. }) => Ok(text),
+        _ => bail!("the code domain asks in chat style; the nano model speaks completion style"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use azr_plugin::{Answer, Proposal, Quiet};
+
+    use super::*;
+    use crate::engines::Engines;
+
+    /// What the model is taught is what the domain calls right.
+    #[test]
+    fn every_document_is_right_in_the_eyes_of_the_domain() {
+        let (domain, executor) = Engines::new().unwrap().domain("cpython").unwrap();
+        let (mut n_answers, mut n_proposals) = (0, 0);
+        for index in 0..60 {
+            let topic = TOPICS[index as usize % TOPICS.len()].0;
+            let made = plan(Draws::of(11, index), topic, 2);
+            let mut solved = solve(&*executor, vec![made]).unwrap();
+            let Some(first) = solved.first_mut() else { continue };
+            let task = task(first);
+            let made = plan(Draws::of(11, index), topic, 2);
+            let document = documents(vec![made], &*domain, &*executor).unwrap().remove(0);
+            match topic {
+                Topic::Deduction | Topic::Abduction | Topic::Induction => {
+                    // The first of several answers is the one to the prompt.
+                    let response = match topic {
+                        Topic::Induction => document.response,
+                        _ => document.response.split("\n\n").next().unwrap().to_owned(),
+                    };
+                    let grades = domain.grade(&[Answer { task, response }], &Quiet).unwrap();
+                    assert_eq!((grades[0].score, grades[0].well_formed), (1.0, true), "{grades:?} {}", document.prompt);
+                    n_answers += 1;
+                }
+                _ => {
+                    let references = match topic {
+                        Topic::ProposeInduction => vec![call_task("deduction", &first.program, &first.calls[0].input, &first.calls[0].output)],
+                        _ => Vec::new(),
+                    };
+                    let proposal = Proposal { kind: topic.kind().to_owned(), references, response: document.response };
+                    let found = domain.validate(&[proposal], &Quiet).unwrap().remove(0);
+                    assert!(found.task.is_some() && found.well_formed, "{} {}", found.reason, document.prompt);
+                    n_proposals += 1;
+                }
+            }
+        }
+        assert!(n_answers > 15 && n_proposals > 15, "{n_answers} {n_proposals}");
+    }
+}

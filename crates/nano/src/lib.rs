@@ -1,0 +1,17 @@
+//! The nano model: a corpus of small Python functions from a seeded generator, run by our own executor, and
+//! next-token training with our own trainer. No human data.
+
+mod corpus;
+mod draw;
+mod engines;
+mod heldout;
+mod language;
+mod measure;
+mod pretrain;
+mod program;
+mod solved;
+mod tokenizer;
+
+pub use heldout::{write_cruxeval, write_heldout};
+pub use measure::{Measured, measure};
+pub use pretrain::{Recipe, pretrain, show};

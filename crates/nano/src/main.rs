@@ -1,0 +1,111 @@
+//! `azr-nano`: the commands behind `cargo xtask pretrain-nano`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use azr_executor_monty::worker;
+use azr_nano::{Recipe, measure, pretrain, show, write_cruxeval, write_heldout};
+use clap::{Parser, Subcommand};
+
+/// Counts what is allocated, so that a worker of the embedded interpreter can be held to its memory limit.
+#[global_allocator]
+static ALLOCATOR: worker::Allocator = worker::Allocator;
+
+#[derive(Parser)]
+#[command(about = "Makes the nano model and its held-out sets from nothing but a seed.")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Make the model: documents, tokenizer, next-token training
+    Pretrain {
+        /// Seed of documents and first weights
+        #[arg(long, default_value_t = Recipe::default().seed)]
+        seed: u64,
+        /// Functions that are made; fewer make a weaker model sooner
+        #[arg(long, default_value_t = Recipe::default().n_plans)]
+        functions: u64,
+        /// Peak of the learning rate
+        #[arg(long, default_value_t = Recipe::default().learning_rate)]
+        learning_rate: f64,
+        /// Tasks whose programs must not be shown
+        #[arg(long, default_value = "tests/data/heldout/heldout.jsonl")]
+        heldout: PathBuf,
+        /// Folder of the model
+        #[arg(long, default_value = "models/azr-nano")]
+        out: PathBuf,
+    },
+    /// Show documents; the sign ⏎ stands where the response begins
+    Show {
+        /// Seed of documents
+        #[arg(long, default_value_t = Recipe::default().seed)]
+        seed: u64,
+        /// Functions that are made
+        #[arg(short, default_value_t = 20)]
+        n: u64,
+    },
+    /// Write the held-out tasks
+    Heldout {
+        /// File to write
+        #[arg(long, default_value = "tests/data/heldout/heldout.jsonl")]
+        out: PathBuf,
+    },
+    /// Write tasks of CRUXEval functions
+    Cruxeval {
+        /// CRUXEval as JSON lines
+        items: PathBuf,
+        /// File to write
+        #[arg(long, default_value = "tests/data/heldout/cruxeval.jsonl")]
+        out: PathBuf,
+    },
+    /// Solve rates and valid proposals of a model
+    Measure {
+        /// Folder of the model
+        #[arg(long, default_value = "models/azr-nano")]
+        model: PathBuf,
+        /// Tasks
+        #[arg(long, default_value = "tests/data/heldout/heldout.jsonl")]
+        heldout: PathBuf,
+        /// Tasks of each kind
+        #[arg(short, default_value_t = 300)]
+        n: usize,
+    },
+}
+
+fn main() -> ExitCode {
+    if let Some(code) = worker::run_if_asked() {
+        return code;
+    }
+    match run(Arguments::parse().command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> Result<()> {
+    match command {
+        Command::Pretrain { seed, functions, learning_rate, heldout, out } => {
+            let recipe = Recipe { seed, n_plans: functions, learning_rate, ..Recipe::default() };
+            pretrain(&recipe, &heldout, &out)
+        }
+        Command::Show { seed, n } => {
+            for text in show(seed, n)? {
+                println!("{text}{}", "-".repeat(60));
+            }
+            Ok(())
+        }
+        Command::Heldout { out } => write_heldout(&out),
+        Command::Cruxeval { items, out } => write_cruxeval(&items, &out),
+        Command::Measure { model, heldout, n } => {
+            println!("{:#?}", measure(&model, &heldout, n)?);
+            Ok(())
+        }
+    }
+}

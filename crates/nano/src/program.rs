@@ -1,0 +1,268 @@
+//! Random small functions: a chain of statements, each of which mostly works on what the one before it made.
+
+use crate::draw::Draws;
+use crate::language::{
+    LETTERS, Operation, PARAMETERS, Type, argument, combinations, conditions, loops, names,
+    operations,
+};
+
+/// A function with what its statements do in words.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Sketch {
+    parameters: Vec<(Type, &'static str)>,
+    lines: Vec<Line>,
+    result: String,
+    words: Vec<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Line {
+    depth: usize,
+    text: String,
+    /// The variable that the line changes.
+    changes: Option<&'static str>,
+}
+
+impl Sketch {
+    /// A function of `n_statements` statements (a loop or a condition counts as one) and a `return`.
+    pub(crate) fn draw(draws: &mut Draws, n_statements: usize) -> Self {
+        let mut builder = Builder::new(draws);
+        for _ in 0..n_statements {
+            builder.statement(draws);
+        }
+        builder.finish(draws)
+    }
+
+    /// Python source text without a final line feed.
+    pub(crate) fn source(&self) -> String {
+        self.render(false)
+    }
+
+    /// The same function, returning `(notes, value)`: a note is the text `name = value` after each change of a variable.
+    pub(crate) fn noting_source(&self) -> String {
+        self.render(true)
+    }
+
+    fn render(&self, notes: bool) -> String {
+        let parameters: Vec<&str> = self.parameters.iter().map(|(_, name)| *name).collect();
+        let mut text = format!("def f({}):\n", parameters.join(", "));
+        if notes {
+            text.push_str("    notes = []\n");
+        }
+        for Line { depth, text: line, changes } in &self.lines {
+            let indent = "    ".repeat(*depth);
+            text.push_str(&format!("{indent}{line}\n"));
+            if let (true, Some(name)) = (notes, changes) {
+                text.push_str(&format!("{indent}notes.append('{name} = ' + repr({name}))\n"));
+            }
+        }
+        let result = if notes { format!("(notes, {})", self.result) } else { self.result.clone() };
+        text.push_str(&format!("    return {result}"));
+        text
+    }
+
+    /// What the function does: one phrase a step, in order.
+    pub(crate) fn words(&self) -> &[String] {
+        &self.words
+    }
+
+    /// Random arguments, as Python text.
+    pub(crate) fn arguments(&self, draws: &mut Draws) -> String {
+        let values: Vec<String> =
+            self.parameters.iter().map(|(of, _)| argument(*of, draws)).collect();
+        values.join(", ")
+    }
+}
+
+struct Builder {
+    parameters: Vec<(Type, &'static str)>,
+    variables: Vec<(Type, &'static str)>,
+    lines: Vec<Line>,
+    words: Vec<String>,
+}
+
+impl Builder {
+    fn new(draws: &mut Draws) -> Self {
+        let mut builder = Self {
+            parameters: Vec::new(),
+            variables: Vec::new(),
+            lines: Vec::new(),
+            words: Vec::new(),
+        };
+        let first = draws.weighted(&PARAMETERS);
+        let second = draws.chance(30).then(|| match first {
+            Type::Str | Type::Dict => Type::Str,
+            _ => Type::Int,
+        });
+        // The last variable is the one that is worked on, so the first parameter comes last.
+        for of in second.into_iter().chain([first]) {
+            let name = builder.new_name(of, draws);
+            builder.variables.push((of, name));
+        }
+        builder.parameters = builder.variables.iter().rev().copied().collect();
+        builder
+    }
+
+    /// A name that is not taken, while there is one.
+    fn new_name(&self, of: Type, draws: &mut Draws) -> &'static str {
+        let free: Vec<&'static str> = (names(of).iter().copied())
+            .filter(|name| !self.variables.iter().any(|(_, taken)| taken == name))
+            .collect();
+        *draws.choose(if free.is_empty() { names(of) } else { &free })
+    }
+
+    fn current(&self) -> (Type, &'static str) {
+        self.variables[self.variables.len() - 1]
+    }
+
+    /// Makes `name` the variable that is worked on.
+    fn set(&mut self, of: Type, name: &'static str) {
+        self.variables.retain(|(_, taken)| *taken != name);
+        self.variables.push((of, name));
+    }
+
+    fn push(&mut self, depth: usize, text: String, changes: Option<&'static str>) {
+        self.lines.push(Line { depth, text, changes });
+    }
+
+    fn statement(&mut self, draws: &mut Draws) {
+        match draws.weighted(&[(0, 56), (1, 16), (2, 12), (3, 16)]) {
+            0 => self.operation(draws),
+            1 => self.combination(draws),
+            2 => self.condition(draws),
+            _ => self.going(draws),
+        }
+    }
+
+    fn operation(&mut self, draws: &mut Draws) {
+        let (of, x) = self.current();
+        let operation = draws.choose(operations(of));
+        let (code, words) = fill_both(operation.code, operation.words, x, "", draws);
+        self.assign(operation.to, code, words, draws);
+    }
+
+    /// An operation with another variable; if there is none that fits, one without.
+    fn combination(&mut self, draws: &mut Draws) {
+        let (of, x) = self.current();
+        let others: Vec<(Operation, &'static str)> = (self.variables.iter())
+            .filter(|(_, name)| *name != x)
+            .flat_map(|(with, y)| combinations(of, *with).iter().map(|operation| (*operation, *y)))
+            .collect();
+        if others.is_empty() {
+            return self.operation(draws);
+        }
+        let (operation, y) = *draws.choose(&others);
+        let (code, words) = fill_both(operation.code, operation.words, x, y, draws);
+        self.assign(operation.to, code, words, draws);
+    }
+
+    fn assign(&mut self, of: Type, code: String, words: String, draws: &mut Draws) {
+        let (current, x) = self.current();
+        let name = if current == of && draws.chance(50) { x } else { self.new_name(of, draws) };
+        self.push(1, format!("{name} = {code}"), Some(name));
+        self.set(of, name);
+        self.words.push(words);
+    }
+
+    /// `if` with a change of the current variable, perhaps with an `else`.
+    fn condition(&mut self, draws: &mut Draws) {
+        let (of, x) = self.current();
+        let same: Vec<&Operation> =
+            operations(of).iter().filter(|operation| operation.to == of).collect();
+        let (condition, when) = draws.choose(conditions(of));
+        let (condition, when) = fill_both(condition, when, x, "", draws);
+        let first = draws.choose(&same);
+        let (code, words) = fill_both(first.code, first.words, x, "", draws);
+        self.push(1, format!("if {condition}:"), None);
+        self.push(2, format!("{x} = {code}"), Some(x));
+        let mut words = format!("if {when} {words}");
+        if draws.chance(50) {
+            let second = draws.choose(&same);
+            let (code, otherwise) = fill_both(second.code, second.words, x, "", draws);
+            self.push(1, "else:".to_owned(), None);
+            self.push(2, format!("{x} = {code}"), Some(x));
+            words.push_str(&format!(" else {otherwise}"));
+        }
+        self.words.push(words);
+    }
+
+    fn going(&mut self, draws: &mut Draws) {
+        let (of, x) = self.current();
+        let going = draws.choose(loops(of));
+        let y = self.new_name(going.to, draws);
+        // All texts of a loop are about the same constants.
+        let texts =
+            [going.start, going.over, going.condition.unwrap_or_default(), going.step, going.words];
+        let [start, over, condition, step, words] = fill(texts, x, y, draws);
+        self.push(1, format!("{y} = {start}"), None);
+        self.push(1, format!("for {over}:"), None);
+        let depth = if going.condition.is_some() {
+            self.push(2, format!("if {condition}:"), None);
+            3
+        } else {
+            2
+        };
+        self.push(depth, format!("{y} = {step}"), Some(y));
+        self.set(going.to, y);
+        self.words.push(words);
+    }
+
+    fn finish(mut self, draws: &mut Draws) -> Sketch {
+        let (of, x) = self.current();
+        let mut result = x.to_owned();
+        if self.lines.is_empty() || draws.chance(50) {
+            let operation = draws.choose(operations(of));
+            let (code, words) = fill_both(operation.code, operation.words, x, "", draws);
+            result = code;
+            self.words.push(words);
+        }
+        Sketch { parameters: self.parameters, lines: self.lines, result, words: self.words }
+    }
+}
+
+fn fill_both(code: &str, words: &str, x: &str, y: &str, draws: &mut Draws) -> (String, String) {
+    let [code, words] = fill([code, words], x, y, draws);
+    (code, words)
+}
+
+/// The texts with variables and the same drawn constants in them.
+fn fill<const N: usize>(texts: [&str; N], x: &str, y: &str, draws: &mut Draws) -> [String; N] {
+    let digit = draws.between(1, 9).to_string();
+    let few = draws.between(2, 3).to_string();
+    let mut letters = LETTERS;
+    draws.shuffle(&mut letters);
+    let [a, b] = [format!("'{}'", letters[0]), format!("'{}'", letters[1])];
+    texts.map(|text| {
+        [("{x}", x), ("{y}", y), ("{c}", &digit), ("{d}", &few), ("{a}", &a), ("{b}", &b)]
+            .iter()
+            .fold(text.to_owned(), |text, (hole, filling)| text.replace(hole, filling))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use azr_executor::{ImportPolicy, Program};
+
+    use super::*;
+
+    #[test]
+    fn every_function_passes_the_gate() {
+        for index in 0..2_000 {
+            let sketch = Sketch::draw(&mut Draws::of(7, index), index as usize % 5);
+            for source in [sketch.source(), sketch.noting_source()] {
+                let program = Program::parse(&source, &ImportPolicy::default());
+                assert!(program.is_ok(), "{program:?}\n{source}");
+                assert!(!source.contains('{') || !source.contains("{x}"), "{source}");
+            }
+            assert!(!sketch.words().is_empty());
+            assert!(azr_executor::parse_arguments(&sketch.arguments(&mut Draws::of(8, index))).is_ok());
+        }
+    }
+
+    #[test]
+    fn functions_differ() {
+        let sources: std::collections::BTreeSet<String> =
+            (0..2_000).map(|index| Sketch::draw(&mut Draws::of(7, index), 2).source()).collect();
+        assert!(sources.len() > 1_950, "{}", sources.len());
+    }
+}

@@ -19,11 +19,16 @@ const TOLD_PERCENT: usize = 85;
 /// Calls of one function in a solver document: reading a program is dear, so it is asked about several times.
 const SOLVER_CALLS: usize = 4;
 
-/// A prompt and what is to be said to it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// Weights of tokens in the loss. Questions, and most of a proposal, are drawn at random: there is little to learn from
+/// them, and their gradient drowns that of the answers.
+const QUESTION_WEIGHT: f32 = 0.05;
+const PROPOSAL_WEIGHT: f32 = 0.3;
+const ANSWER_WEIGHT: f32 = 1.0;
+
+/// A text in parts, each with the weight of its tokens in the loss. The first part is a prompt.
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Document {
-    pub(crate) prompt: String,
-    pub(crate) response: String,
+    pub(crate) parts: Vec<(String, f32)>,
 }
 
 /// What a document is about.
@@ -91,63 +96,63 @@ pub(crate) fn documents(
     for (index, Solved { plan, program, calls }) in solved.iter_mut().enumerate() {
         let [Call { input, output, .. }, ..] = calls.as_slice() else { continue };
         let (draws, kind) = (&mut plan.draws, plan.topic.kind());
-        let (prompt, response) = match plan.topic {
+        let parts = match plan.topic {
             Topic::Deduction | Topic::Abduction => {
-                let mut document =
-                    Document { prompt: ask(domain, &tasks[index])?, response: String::new() };
+                let n_parameters = plan.sketch.n_parameters();
+                let mut parts = Vec::new();
                 for call in calls.iter() {
-                    let question =
-                        ask(domain, &call_task(kind, program, &call.input, &call.output))?;
-                    if !document.response.is_empty() {
-                        document.response += question
-                            .strip_prefix(program.as_str())
-                            .unwrap_or_default()
-                            .trim_start();
+                    let task = call_task(kind, program, &call.input, &call.output);
+                    let mut question = ask(domain, &task)?;
+                    // The program stands there once.
+                    if !parts.is_empty() {
+                        question =
+                            question.replacen(program.as_str(), "", 1).trim_start().to_owned();
                     }
-                    document.response += &answer(plan.topic, call, draws);
+                    parts.push((question, QUESTION_WEIGHT));
+                    parts.push((answer(plan.topic, call, n_parameters, draws), ANSWER_WEIGHT));
                 }
-                documents.push(document);
-                continue;
+                parts
             }
             Topic::Induction => {
                 let body = program.strip_prefix("def f(").unwrap_or_default();
-                (ask(domain, &tasks[index])?, format!("{body}\n\n\n"))
+                let question = (ask(domain, &tasks[index])?, QUESTION_WEIGHT);
+                vec![question, (format!("{body}\n\n\n"), ANSWER_WEIGHT)]
             }
             Topic::ProposeDeduction | Topic::ProposeAbduction => {
                 let reference = draws.choose(&tasks);
-                let reference = if reference.kind == "induction" {
-                    Vec::new()
-                } else {
-                    vec![reference.clone()]
+                let references = match reference.kind.as_str() {
+                    "induction" => Vec::new(),
+                    _ => vec![Task { kind: kind.to_owned(), ..reference.clone() }],
                 };
-                let reference =
-                    reference.into_iter().map(|task| Task { kind: kind.into(), ..task });
                 let body = program.strip_prefix("def f(").unwrap_or_default();
                 let response = format!("{body}\n\nf({})\n\n\n# task", input.python);
-                (propose(domain, kind, reference.collect(), draws)?, response)
+                let question = propose(domain, kind, references, draws)?;
+                vec![(question, 0.0), (response, PROPOSAL_WEIGHT)]
             }
             Topic::ProposeInduction => {
                 let reference = call_task("deduction", program, input, output);
                 let message = message(&plan.sketch, draws);
                 let lines: String =
                     calls.iter().map(|call| format!("f({})\n", call.input.python)).collect();
-                (propose(domain, kind, vec![reference], draws)?, format!(" {message}\n{lines}\n"))
+                let question = propose(domain, kind, vec![reference], draws)?;
+                vec![(question, 0.0), (format!(" {message}\n{lines}\n"), PROPOSAL_WEIGHT)]
             }
         };
-        documents.push(Document { prompt, response });
+        documents.push(Document { parts });
     }
     Ok(documents)
 }
 
 /// A right answer, perhaps behind notes.
-fn answer(topic: Topic, Call { input, output, notes }: &Call, draws: &mut Draws) -> String {
-    let is_noted = draws.chance(NOTED_PERCENT);
-    let notes = if is_noted { notes.as_slice() } else { &[] };
+fn answer(topic: Topic, call: &Call, n_parameters: usize, draws: &mut Draws) -> String {
+    let Call { input, output, notes } = call;
+    let notes = if draws.chance(NOTED_PERCENT) { notes.as_slice() } else { &[] };
     if topic == Topic::Deduction {
         format!("{} == {}\n\n", note_lines(notes.iter()), output.python)
     } else {
-        // Backwards, as one would look for the input.
-        format!("{} f({})\n\n", note_lines(notes.iter().rev()), input.python)
+        // Backwards, as one would look for the input; the parameters are the answer.
+        let notes = notes.iter().skip(n_parameters).rev();
+        format!("{} f({})\n\n", note_lines(notes), input.python)
     }
 }
 
@@ -248,23 +253,38 @@ mod tests {
             let document = documents(vec![made], &*domain, &*executor).unwrap().remove(0);
             match topic {
                 Topic::Deduction | Topic::Abduction | Topic::Induction => {
-                    // The first of several answers is the one to the prompt.
-                    let response = match topic {
-                        Topic::Induction => document.response,
-                        _ => document.response.split("\n\n").next().unwrap().to_owned(),
-                    };
+                    let response = document.parts[1].0.trim_end().to_owned();
                     let grades = domain.grade(&[Answer { task, response }], &Quiet).unwrap();
-                    assert_eq!((grades[0].score, grades[0].well_formed), (1.0, true), "{grades:?} {}", document.prompt);
+                    assert_eq!(
+                        (grades[0].score, grades[0].well_formed),
+                        (1.0, true),
+                        "{grades:?} {}",
+                        document.prompt
+                    );
                     n_answers += 1;
                 }
                 _ => {
                     let references = match topic {
-                        Topic::ProposeInduction => vec![call_task("deduction", &first.program, &first.calls[0].input, &first.calls[0].output)],
+                        Topic::ProposeInduction => vec![call_task(
+                            "deduction",
+                            &first.program,
+                            &first.calls[0].input,
+                            &first.calls[0].output,
+                        )],
                         _ => Vec::new(),
                     };
-                    let proposal = Proposal { kind: topic.kind().to_owned(), references, response: document.response };
+                    let proposal = Proposal {
+                        kind: topic.kind().to_owned(),
+                        references,
+                        response: document.response,
+                    };
                     let found = domain.validate(&[proposal], &Quiet).unwrap().remove(0);
-                    assert!(found.task.is_some() && found.well_formed, "{} {}", found.reason, document.prompt);
+                    assert!(
+                        found.task.is_some() && found.well_formed,
+                        "{} {}",
+                        found.reason,
+                        document.prompt
+                    );
                     n_proposals += 1;
                 }
             }

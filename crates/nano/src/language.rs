@@ -19,7 +19,7 @@ pub(crate) enum Type {
 
 /// How often a parameter has a type.
 pub(crate) const PARAMETERS: [(Type, usize); 4] =
-    [(Type::Int, 26), (Type::Str, 28), (Type::List, 36), (Type::Dict, 10)];
+    [(Type::Int, 26), (Type::Str, 32), (Type::List, 36), (Type::Dict, 6)];
 
 /// An expression over one variable, or two.
 #[derive(Debug, Clone, Copy)]
@@ -174,7 +174,7 @@ pub(crate) const fn conditions(on: Type) -> &'static [(&'static str, &'static st
                 &[
                     ("{c} in {x}", "with {c}"),
                     ("len({x}) > {d}", "longer than {d}"),
-                    ("sum({x}) > {c}{c}", "sum above {c}{c}"),
+                    ("sum({x}) > 1{c}", "sum above 1{c}"),
                 ]
             }
         }
@@ -289,17 +289,17 @@ pub(crate) fn argument(of: Type, draws: &mut Draws) -> String {
     let letters =
         |draws: &mut Draws, n: i64| -> String { (0..n).map(|_| *draws.choose(&LETTERS)).collect() };
     match of {
-        Int => match draws.chance(15) {
-            true => draws.between(-9, -1),
-            false => draws.between(0, 20),
+        Int => match draws.chance(10) {
+            true => draws.between(-5, -1),
+            false => draws.between(0, 12),
         }
         .to_string(),
         Str => {
-            let n = draws.between(2, 5);
+            let n = draws.between(2, 4);
             format!("'{}'", letters(draws, n))
         }
         List => {
-            let n = draws.between(2, 5);
+            let n = draws.between(2, 4);
             let items: Vec<_> = (0..n).map(|_| draws.between(0, 9).to_string()).collect();
             format!("[{}]", items.join(", "))
         }
@@ -320,4 +320,4 @@ pub(crate) fn argument(of: Type, draws: &mut Draws) -> String {
 }
 
 /// The letters of texts: few, so that conditions on letters often hold.
-pub(crate) const LETTERS: [char; 8] = ['a', 'b', 'c', 'd', 'e', 'k', 'o', 'z'];
+pub(crate) const LETTERS: [char; 6] = ['a', 'b', 'c', 'e', 'k', 'o'];

@@ -14,4 +14,4 @@ mod tokenizer;
 
 pub use heldout::{write_cruxeval, write_heldout};
 pub use measure::{Measured, measure};
-pub use pretrain::{Recipe, pretrain, show};
+pub use pretrain::{Recipe, pretrain, show, training_programs};

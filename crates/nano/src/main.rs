@@ -39,7 +39,7 @@ enum Command {
         #[arg(long, default_value = "models/azr-nano")]
         out: PathBuf,
     },
-    /// Show documents; the sign ⏎ stands where the response begins
+    /// Show documents; the sign ⏎ stands between their parts
     Show {
         /// Seed of documents
         #[arg(long, default_value_t = Recipe::default().seed)]

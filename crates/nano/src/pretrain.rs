@@ -6,6 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use azr_executor::{ImportPolicy, Program};
 use azr_plugin::{
     ControlTokens, LossSpec, OptimizerSpec, Policy, Quiet, Ratio, Tokenizer, TrainSequence,
     UpdateRequest,
@@ -45,8 +46,8 @@ impl Default for Recipe {
         Self {
             seed: 1,
             n_plans: 50_000,
-            batch: 32,
-            learning_rate: 3e-3,
+            batch: 10,
+            learning_rate: 2e-3,
             vocab_size: 640,
             hidden_size: 192,
             n_layers: 4,
@@ -59,15 +60,19 @@ const N_TOKENIZER_PLANS: u64 = 6_000;
 /// Functions that are made and run together.
 const CHUNK: u64 = 2_048;
 /// Updates over which the learning rate rises.
-const WARMUP: f64 = 100.0;
+const WARMUP: f64 = 200.0;
 /// The learning rate at the end, as a part of its peak.
 const LAST_RATE: f64 = 0.05;
+/// Makes the draws of weights differ from those of documents.
+const WEIGHTS: u64 = 0x5745_4947_4854;
+/// Of the embedding, which is the output matrix as well: small, so that the first predictions are near uniform.
+const EMBEDDING_DEVIATION: f64 = 0.05;
 /// Width of one attention head.
 const HEAD_DIM: usize = 32;
 /// Longest sequence in tokens.
 const CONTEXT: usize = 1_024;
 /// Updates between two points of the loss curve.
-const POINT: u64 = 20;
+const POINT: u64 = 50;
 
 /// Makes the model in `folder` (replacing one that is there); no program of the file `heldout` is shown to it.
 pub fn pretrain(recipe: &Recipe, heldout: &Path, folder: &Path) -> Result<()> {
@@ -81,7 +86,7 @@ pub fn pretrain(recipe: &Recipe, heldout: &Path, folder: &Path) -> Result<()> {
     fs::create_dir_all(folder)?;
     let texts: Vec<String> = make(0, N_TOKENIZER_PLANS)?
         .into_iter()
-        .map(|Document { prompt, response }| prompt + &response)
+        .map(|document| document.parts.iter().map(|(text, _)| text.as_str()).collect())
         .collect();
     crate::tokenizer::train(&texts, recipe.vocab_size, folder)?;
     let tokenizer = engines.tokenizer(folder)?;
@@ -94,7 +99,7 @@ pub fn pretrain(recipe: &Recipe, heldout: &Path, folder: &Path) -> Result<()> {
     let bar = ProgressBar::new(recipe.n_plans);
     bar.set_style(ProgressStyle::with_template("{pos}/{len} {elapsed} ETA {eta} {msg}")?);
     let (mut update, mut n_tokens, mut mean) = (0_u64, 0_u64, Mean::default());
-    let n_updates = recipe.n_plans as f64 * 0.85 / recipe.batch as f64;
+    let n_updates = recipe.n_plans as f64 * 0.95 / recipe.batch as f64;
     let mut pending: Vec<TrainSequence> = Vec::new();
     for from in (0..recipe.n_plans).step_by(CHUNK as usize) {
         let n = CHUNK.min(recipe.n_plans - from);
@@ -128,10 +133,22 @@ pub fn show(seed: u64, n: u64) -> Result<Vec<String>> {
     let (domain, executor) = Engines::new()?.domain("monty")?;
     let plans = training_plans(seed, 0..n, &BTreeSet::new());
     let documents = documents(plans, &*domain, &*executor)?;
-    Ok(documents
-        .into_iter()
-        .map(|Document { prompt, response }| prompt + "⏎" + &response)
-        .collect())
+    let text = |document: Document| -> String {
+        let texts: Vec<&str> = document.parts.iter().map(|(text, _)| text.as_str()).collect();
+        texts.join("⏎")
+    };
+    Ok(documents.into_iter().map(text).collect())
+}
+
+/// The programs that the default recipe shows, in the canonical text that ignores their layout.
+pub fn training_programs(heldout: &Path) -> Result<BTreeSet<String>> {
+    let recipe = Recipe::default();
+    let plans = training_plans(recipe.seed, 0..recipe.n_plans, &programs(heldout)?);
+    let canonical = |plan: &Plan| {
+        let program = Program::parse(&plan.sketch.source(), &ImportPolicy::default())?;
+        Ok(program.canonical)
+    };
+    plans.iter().map(canonical).collect()
 }
 
 /// The plans of documents `range` but for programs that are held out.
@@ -163,15 +180,22 @@ fn config(recipe: &Recipe, vocab_size: usize) -> ModelConfig {
     }
 }
 
-/// Matrices from a normal distribution of deviation 0.02 (GPT-2), those that write into the residual stream smaller by
-/// the root of twice the layers; gains of 1.
+/// Matrices from a normal distribution whose variance is one over their inputs, so that even a narrow model has attention
+/// scores of order one from the start and copying is learned early; those that write into the residual stream are smaller
+/// by the root of twice the layers (GPT-2). Gains of 1.
 fn write_first_weights(config: &ModelConfig, seed: u64, folder: &Path) -> Result<()> {
-    let residual = 0.02 / (2.0 * config.n_layers as f64).sqrt();
+    let depth = (2.0 * config.n_layers as f64).sqrt();
     let mut tensors = (0_u64..).zip(config.tensors()).map(|(number, spec)| {
         let n: usize = spec.shape.iter().product();
-        let mut draws = Draws::of(seed ^ 0x57_45_49_47, number);
-        let is_residual = spec.name.contains("o_proj") || spec.name.contains("down_proj");
-        let deviation = if is_residual { residual } else { 0.02 };
+        let mut draws = Draws::of(seed ^ WEIGHTS, number);
+        let n_inputs = spec.shape.last().copied().unwrap_or(1) as f64;
+        let deviation = match spec.name.as_str() {
+            name if name.contains("embed") => EMBEDDING_DEVIATION,
+            name if name.contains("o_proj") || name.contains("down_proj") => {
+                1.0 / n_inputs.sqrt() / depth
+            }
+            _ => 1.0 / n_inputs.sqrt(),
+        };
         let values = match spec.shape.len() {
             1 => vec![1.0; n],
             _ => (0..n).map(|_| (draws.normal() * deviation) as f32).collect(),
@@ -181,31 +205,32 @@ fn write_first_weights(config: &ModelConfig, seed: u64, folder: &Path) -> Result
     Ok(write_hf_directory(folder, config, &mut tensors)?)
 }
 
-/// A document as one sequence in which every token but the first is learned.
+/// A document as one sequence in which every token but the first is learned, with the weight of its part.
 fn sequence(tokenizer: &dyn Tokenizer, document: Document) -> Result<TrainSequence> {
-    let text = document.prompt + &document.response;
-    let mut ids = tokenizer.encode(&[text], ControlTokens::AsText)?.concat();
+    let (mut ids, mut weights) = (Vec::new(), Vec::new());
+    for (text, weight) in document.parts {
+        let part = tokenizer.encode(&[text], ControlTokens::AsText)?.concat();
+        weights.extend(part.iter().map(|_| weight));
+        ids.extend(part);
+    }
     ids.extend(tokenizer.info().eos.first());
-    let response = ids.split_off(1);
+    weights.push(weights.last().copied().unwrap_or_default());
+    weights.truncate(ids.len());
+    let (response, weights) = (ids.split_off(1), weights.split_off(1));
     let n = response.len();
-    Ok(TrainSequence {
-        prompt: ids,
-        response,
-        behaviour_logprobs: vec![0.0; n],
-        advantages: vec![1.0; n],
-        weights: vec![1.0; n],
-    })
+    let (behaviour_logprobs, advantages) = (vec![0.0; n], vec![1.0; n]);
+    Ok(TrainSequence { prompt: ids, response, behaviour_logprobs, advantages, weights })
 }
 
-/// One update on the mean cross-entropy per token.
+/// One update on the weighted mean cross-entropy per token.
 fn step(
     policy: &mut dyn Policy,
     mut sequences: Vec<TrainSequence>,
     learning_rate: f64,
 ) -> Result<azr_plugin::UpdateReport> {
-    let n_tokens: usize = sequences.iter().map(|sequence| sequence.response.len()).sum();
-    for sequence in &mut sequences {
-        sequence.weights.fill(1.0 / n_tokens as f32);
+    let total: f32 = sequences.iter().flat_map(|sequence| &sequence.weights).sum();
+    for weight in sequences.iter_mut().flat_map(|sequence| &mut sequence.weights) {
+        *weight /= total;
     }
     let loss = LossSpec {
         ratio: Ratio::None,

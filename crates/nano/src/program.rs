@@ -38,7 +38,8 @@ impl Sketch {
         self.render(false)
     }
 
-    /// The same function, returning `(notes, value)`: a note is the text `name = value` after each change of a variable.
+    /// The same function, returning `(notes, value)`: a note is the text `name = value` for each
+    /// parameter and after each change of a variable.
     pub(crate) fn noting_source(&self) -> String {
         self.render(true)
     }
@@ -47,7 +48,8 @@ impl Sketch {
         let parameters: Vec<&str> = self.parameters.iter().map(|(_, name)| *name).collect();
         let mut text = format!("def f({}):\n", parameters.join(", "));
         if notes {
-            text.push_str("    notes = []\n");
+            let bound = parameters.iter().map(|name| format!("'{name} = ' + repr({name})"));
+            text.push_str(&format!("    notes = [{}]\n", bound.collect::<Vec<_>>().join(", ")));
         }
         for Line { depth, text: line, changes } in &self.lines {
             let indent = "    ".repeat(*depth);
@@ -64,6 +66,11 @@ impl Sketch {
     /// What the function does: one phrase a step, in order.
     pub(crate) fn words(&self) -> &[String] {
         &self.words
+    }
+
+    /// Number of parameters.
+    pub(crate) fn n_parameters(&self) -> usize {
+        self.parameters.len()
     }
 
     /// Random arguments, as Python text.
@@ -227,7 +234,7 @@ fn fill_both(code: &str, words: &str, x: &str, y: &str, draws: &mut Draws) -> (S
 
 /// The texts with variables and the same drawn constants in them.
 fn fill<const N: usize>(texts: [&str; N], x: &str, y: &str, draws: &mut Draws) -> [String; N] {
-    let digit = draws.between(1, 9).to_string();
+    let digit = draws.between(1, 6).to_string();
     let few = draws.between(2, 3).to_string();
     let mut letters = LETTERS;
     draws.shuffle(&mut letters);
@@ -255,7 +262,9 @@ mod tests {
                 assert!(!source.contains('{') || !source.contains("{x}"), "{source}");
             }
             assert!(!sketch.words().is_empty());
-            assert!(azr_executor::parse_arguments(&sketch.arguments(&mut Draws::of(8, index))).is_ok());
+            assert!(
+                azr_executor::parse_arguments(&sketch.arguments(&mut Draws::of(8, index))).is_ok()
+            );
         }
     }
 

@@ -11,7 +11,7 @@ use crate::program::Sketch;
 /// Longest value, argument list or note in characters; longer ones teach a small model nothing but copying.
 const MAX_CHARS: usize = 36;
 /// Most notes of a run.
-const MAX_NOTES: usize = 10;
+const MAX_NOTES: usize = 12;
 /// Calls that are tried beyond those that are wanted.
 const SPARE_CALLS: usize = 2;
 
@@ -39,7 +39,7 @@ pub(crate) struct Solved {
 pub(crate) struct Call {
     pub(crate) input: Noted,
     pub(crate) output: Noted,
-    /// `name = value` after each change of a variable.
+    /// `name = value` for each parameter and after each change of a variable.
     pub(crate) notes: Vec<String>,
 }
 

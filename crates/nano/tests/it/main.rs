@@ -1,0 +1,79 @@
+//! The recipe from the outside: what it makes is a function of the seed, and nothing held out goes in.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends at its first surprise")]
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use azr_executor::{ImportPolicy, Program};
+
+fn heldout(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/heldout").join(name)
+}
+
+fn azr_nano(arguments: &[&str]) {
+    let output = Command::new(env!("CARGO_BIN_EXE_azr-nano")).args(arguments).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn the_same_seed_makes_the_same_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let tasks = heldout("heldout.jsonl");
+    let made = ["1", "1", "2"].iter().enumerate().map(|(number, seed)| {
+        let out = folder.path().join(number.to_string());
+        let (out_text, tasks) = (out.to_str().unwrap(), tasks.to_str().unwrap());
+        azr_nano(&[
+            "pretrain",
+            "--seed",
+            seed,
+            "--functions",
+            "60",
+            "--heldout",
+            tasks,
+            "--out",
+            out_text,
+        ]);
+        ["config.json", "tokenizer.json", "model.safetensors", "loss.csv"]
+            .map(|name| fs::read(out.join(name)).unwrap())
+    });
+    let made: Vec<_> = made.collect();
+    assert_eq!(made[0], made[1]);
+    assert_ne!(made[0][2], made[2][2]);
+    assert!(made[0][2].len() < 8 << 20, "{} bytes", made[0][2].len());
+}
+
+/// By what a program is about, whatever its layout: of the held-out tasks and of everything pre-training draws.
+#[test]
+fn no_held_out_program_is_in_the_pre_training_set() {
+    let mut held_out = BTreeSet::new();
+    for name in ["heldout.jsonl", "cruxeval.jsonl"] {
+        let path = heldout(name);
+        let tasks = azr_run::parse_tasks(&path, &fs::read(&path).unwrap()).unwrap();
+        held_out.extend(tasks.into_iter().map(|entry| canonical(&entry.task.payload)));
+    }
+    assert!(held_out.len() > 900, "{}", held_out.len());
+    let shown = azr_nano::training_programs(&heldout("heldout.jsonl")).unwrap();
+    assert!(shown.len() > 10_000, "{}", shown.len());
+    let both: Vec<_> = shown.intersection(&held_out).collect();
+    assert!(both.is_empty(), "{} held-out programs are trained on", both.len());
+}
+
+/// The program of a task's payload, whatever its layout.
+fn canonical(payload: &str) -> String {
+    let payload: serde_json::Value = serde_json::from_str(payload).unwrap();
+    let program = payload["program"].as_str().unwrap();
+    Program::parse(program, &ImportPolicy::default()).unwrap().canonical
+}
+
+/// The committed file is what the generator makes today.
+#[test]
+fn the_held_out_set_is_reproducible() {
+    let folder = tempfile::tempdir().unwrap();
+    let out = folder.path().join("heldout.jsonl");
+    azr_nano(&["heldout", "--out", out.to_str().unwrap()]);
+    if fs::read(out).unwrap() != fs::read(heldout("heldout.jsonl")).unwrap() {
+        panic!("the generator makes other held-out tasks than those in tests/data/heldout");
+    }
+}

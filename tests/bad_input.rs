@@ -80,6 +80,32 @@ fn a_file_that_is_no_plugin() {
 }
 
 #[test]
+fn held_out_sets_that_cannot_be_used() {
+    let w = Workspace::new();
+    let train = |set: &str| {
+        let sets = format!("--set=eval.sets=['{set}']");
+        expect_code(
+            &mut w.train("run", &["--steps=1", &sets]),
+            if set == "torn.jsonl" { 1 } else { 2 },
+        )
+    };
+    assert_says(&stderr(&train("nowhere")), &["`nowhere`", "eval.sets"]);
+    fs::write(w.path("torn.jsonl"), "{}\n").unwrap();
+    assert_says(&stderr(&train("torn.jsonl")), &["torn.jsonl", "line 1"]);
+    let entry = |domain: &str, subject: &str| {
+        format!(
+            "{{\"domain\":\"{domain}\",\"kind\":\"deduction\",\"step\":0,\"task\":{{\"kind\":\"deduction\",\
+             \"key\":\"k\",\"subject\":\"{subject}\",\"payload\":\"{{}}\"}}}}\n"
+        )
+    };
+    fs::write(w.path("alien.jsonl"), entry("riddles", "s")).unwrap();
+    assert_says(&stderr(&train("alien.jsonl")), &["riddles", "hint:"]);
+    fs::write(w.path("blank.jsonl"), entry("code", "")).unwrap();
+    assert_says(&stderr(&train("blank.jsonl")), &["no subject"]);
+    assert!(!w.path("run").exists(), "what is refused leaves no run behind");
+}
+
+#[test]
 fn a_machine_without_python() {
     let w = Workspace::new();
     // The full executor alone cannot start, `auto` does with the embedded one and says so.

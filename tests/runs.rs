@@ -128,6 +128,98 @@ fn an_existing_run_is_never_overwritten_and_never_shared() {
     child.wait().unwrap();
 }
 
+/// Writes a set of two held-out tasks of each kind; returns what they are about.
+fn held_out_set(w: &Workspace) -> Vec<String> {
+    let all = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/heldout/heldout.jsonl");
+    let text = std::fs::read_to_string(all).unwrap();
+    let (mut chosen, mut subjects) = (String::new(), Vec::new());
+    for kind in ["deduction", "abduction", "induction"] {
+        let parse = |line: &str| serde_json::from_str::<Value>(line).unwrap();
+        for line in text.lines().filter(|line| parse(line)["kind"] == kind).take(2) {
+            subjects.push(parse(line)["task"]["subject"].as_str().unwrap().to_owned());
+            chosen.extend([line, "\n"]);
+        }
+    }
+    std::fs::write(w.path("unseen.jsonl"), chosen).unwrap();
+    subjects
+}
+
+const EVALUATED: [&str; 3] =
+    ["--set=eval.sets=['unseen.jsonl']", "--set=eval.every=2", "--set=eval.tasks_per_kind=1"];
+
+#[test]
+fn a_run_is_evaluated_at_the_start_on_the_way_and_at_the_end() {
+    let w = Workspace::new();
+    let subjects = held_out_set(&w);
+    assert_eq!(subjects.len(), 6);
+    let settings = [&EVALUATED[..], &["--steps=3"]].concat();
+    let output = expect_code(&mut w.train("run", &settings), 0);
+    let text = stderr(&output);
+    let last = text.lines().last().unwrap();
+    assert!(last.contains("done: unseen") && last.contains("→"), "{text}");
+    assert!(last.ends_with("report in run/report.md"), "{text}");
+    let metrics = w.metrics("run");
+    let tasks: Vec<Option<u64>> = metrics
+        .iter()
+        .map(|line| line.get("unseen/n_tasks").map(|n| n.as_f64().unwrap() as u64))
+        .collect();
+    let n_all = subjects.len() as u64;
+    let n_kinds = metrics[0].keys().filter(|name| name.contains("/solve_rate_")).count() as u64 - 1;
+    assert_eq!(tasks, [Some(n_all), None, Some(n_kinds), Some(n_all)]);
+    assert_eq!(metrics[0]["step"], 0);
+    assert!(metrics[3].contains_key("unseen/solve_rate_mean"));
+    assert!(metrics[3].contains_key("heldout/code/deduction/blocked"));
+    let answers = std::fs::read_to_string(w.path("run/evaluations/step_000003.jsonl")).unwrap();
+    assert_eq!(answers.lines().count() as u64, n_all);
+    for file in ["report.md", "learning.svg", "evaluations/step_000000.jsonl"] {
+        assert!(w.path("run").join(file).is_file(), "{file}");
+    }
+    let buffered = std::fs::read_to_string(w.path("run/buffers/tasks.jsonl")).unwrap();
+    let held_out = subjects.iter().filter(|subject| buffered.contains(subject.as_str()));
+    assert_eq!(held_out.count(), 0, "what is held out is never trained on");
+}
+
+#[test]
+fn evaluating_changes_no_weight_and_survives_a_kill() {
+    let w = Workspace::new();
+    held_out_set(&w);
+    let settings = [&EVALUATED[..], &["--steps=5", "--save-every=2"]].concat();
+    expect_code(&mut w.train("whole", &settings), 0);
+    let never = [&settings[..], &["--set=eval.every=0"]].concat();
+    expect_code(&mut w.train("never", &never), 0);
+    assert_same_results(&w.path("whole"), &w.path("never"), 5);
+    let mut child = start(&mut w.train("killed", &settings));
+    // Three lines are those of the evaluation before the first step and of two steps.
+    wait_for_steps(&w.path("killed/metrics.jsonl"), 4, &mut child);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    expect_code(&mut w.azr(&["train", "--resume", "killed"]), 0);
+    assert_eq!(w.metrics("whole"), w.metrics("killed"));
+    assert_same_results(&w.path("whole"), &w.path("killed"), 5);
+    for file in ["report.md", "checkpoints/global_step_5/state.json"] {
+        let read = |run: &str| std::fs::read_to_string(w.path(run).join(file)).unwrap();
+        let steady = |text: String| {
+            let lines =
+                text.lines().filter(|line| !line.contains("time") && !line.contains("# Run"));
+            lines.map(str::to_owned).collect::<Vec<_>>()
+        };
+        assert_eq!(steady(read("whole")), steady(read("killed")), "{file}");
+    }
+}
+
+#[test]
+fn alarms_are_said_and_written_down() {
+    let w = Workspace::new();
+    // Random text never makes a program, so nothing is ever learnable.
+    let output = expect_code(&mut w.train("run", &["--steps=3"]), 0);
+    assert!(stderr(&output).contains("alarm (learnability): no proposal of the last 3 steps"));
+    let alarms = std::fs::read_to_string(w.path("run/alarms.jsonl")).unwrap();
+    let alarm: Value = serde_json::from_str(alarms.lines().next().unwrap()).unwrap();
+    assert_eq!((&alarm["step"], &alarm["name"]), (&3.into(), &"learnability".into()));
+    let report = std::fs::read_to_string(w.path("run/report.md")).unwrap();
+    assert!(report.contains("step 3, learnability"), "{report}");
+}
+
 /// The state, parent and start of every process, from `/proc`.
 fn processes() -> impl Iterator<Item = (u32, [String; 3])> {
     let read = |entry: std::fs::DirEntry| {

@@ -114,6 +114,17 @@ pub struct UpdateRequest {
     pub sequences: RVec<TrainSequence>,
     pub loss: LossSpec,
     pub optimizer: OptimizerSpec,
+    pub bounds: UpdateBounds,
+    pub ext_json: RString,
+}
+
+/// Mirror of `UpdateBounds`.
+#[repr(C)]
+#[derive(Debug, Clone, StableAbi)]
+pub struct UpdateBounds {
+    pub loss_min: f64,
+    pub loss_max: f64,
+    pub grad_norm_max: f64,
     pub ext_json: RString,
 }
 

@@ -39,7 +39,7 @@ mod tokenizer;
 pub use backend::{
     BackendApi, BackendApi_TO, BackendObject, Completion, GenerateRequest, LossSpec, ModelSpec,
     OptimizerSpec, PolicyApi, PolicyApi_TO, PolicyInfo, PolicyObject, Sampling, ScoreRequest,
-    TrainSequence, UpdateReport, UpdateRequest,
+    TrainSequence, UpdateBounds, UpdateReport, UpdateRequest,
 };
 pub use codes::Code;
 pub use context::{CallContextApi, CallContextApi_TO, ContextRef};

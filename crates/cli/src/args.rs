@@ -73,7 +73,7 @@ pub(crate) struct Train {
     /// Go on with the run in this folder from its newest checkpoint
     #[arg(long, value_name = "DIR", conflicts_with_all = ["model", "profile", "config", "seed", "domain", "backend", "executor", "optimizer", "tokenizer"])]
     pub(crate) resume: Option<PathBuf>,
-    /// Defaults to start from: `robust` (our fixes, small) or `paper` (the published system)
+    /// Defaults to start from: `nano` (for the built-in model), `robust` (our fixes, small) or `paper` (the published system)
     #[arg(long, value_name = "NAME")]
     pub(crate) profile: Option<String>,
     /// TOML file laid over the profile

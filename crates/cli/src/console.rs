@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Mutex;
 
+use azr_run::{SetSummary, duration};
 use azr_selfplay::{Observer, Phase, StepOutput};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
@@ -103,6 +104,29 @@ pub(crate) fn summary(output: &StepOutput, steps: u64) -> String {
     parts.join(" | ")
 }
 
+/// A held-out set's solve rate, or how it changed.
+pub(crate) fn held_out(set: &SetSummary, is_change: bool) -> String {
+    let (before, after) = set.mean;
+    let name = if set.name == "heldout" { "held-out" } else { &set.name };
+    if is_change {
+        return format!("{name} {} → {}", rate(before), rate(after));
+    }
+    let kinds: Vec<String> =
+        set.kinds.iter().map(|(kind, _, now)| format!("{kind} {}", rate(*now))).collect();
+    format!("{name} {} ({})", rate(after), kinds.join(", "))
+}
+
+/// What the run was, what it is and how long it took.
+pub(crate) fn ending(set: Option<&SetSummary>, steps: u64, seconds: f64) -> String {
+    let time = format!("{steps} steps in {}", duration(seconds));
+    let Some(set) = set else { return format!("done: {time}") };
+    let kind = |(kind, before, after): &(String, f64, f64)| {
+        format!("{kind} {} → {}", rate(*before), rate(*after))
+    };
+    let kinds: Vec<String> = set.kinds.iter().map(kind).collect();
+    format!("done: {} ({}) after {time}", held_out(set, true), kinds.join(", "))
+}
+
 /// Seconds of each phase and of the whole step, and the two rates that matter.
 fn times(timings: &BTreeMap<String, f64>) -> String {
     let seconds = |name: &str| timings.get(&format!("time/{name}_s")).copied();
@@ -147,6 +171,10 @@ fn percent(rate: f64) -> String {
     format!("{:.0} %", 100.0 * rate)
 }
 
+fn rate(rate: f64) -> String {
+    format!("{:.1} %", 100.0 * rate)
+}
+
 fn fixed(value: f64) -> String {
     format!("{value:.2}")
 }
@@ -187,6 +215,22 @@ mod tests {
             "step 2/10 | valid 38 % learnability 0.12 | solved abd 0 % ded 25 % | reward -0.25 | grad 1.250 | \
              50.5 s (propose 12.0, update 30.0) | generate 312 tok/s | update 150 tok/s"
         );
+    }
+
+    #[test]
+    fn a_run_ends_with_what_it_was_and_what_it_is() {
+        let set = SetSummary {
+            name: "heldout".into(),
+            mean: (0.234, 0.31),
+            kinds: vec![("abduction".into(), 0.2, 0.25), ("deduction".into(), 0.268, 0.37)],
+        };
+        assert_eq!(
+            ending(Some(&set), 40, 492.0),
+            "done: held-out 23.4 % → 31.0 % (abduction 20.0 % → 25.0 %, deduction 26.8 % → 37.0 %) after 40 steps \
+             in 8 min 12 s"
+        );
+        assert_eq!(ending(None, 2, 12.0), "done: 2 steps in 12 s");
+        assert_eq!(held_out(&set, false), "held-out 31.0 % (abduction 25.0 %, deduction 37.0 %)");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 
 use crate::args::{Format, Model};
-use crate::print;
+use crate::{nano, print};
 
 pub(crate) fn run(command: &Model, format: Format) -> Result<()> {
     match command {
@@ -21,13 +21,16 @@ pub(crate) fn run(command: &Model, format: Format) -> Result<()> {
             }
             Ok(())
         }
-        Model::Inspect { model } => show(&inspect(&models::resolve(model)?)?, format),
+        Model::Inspect { model } => show(&inspect(&local(model, true)?)?, format),
         Model::List => list(format),
     }
 }
 
 /// The path of a run's model. One that has a name and is not here is fetched, and that is said, unless `offline`.
 pub(crate) fn local(model: &str, offline: bool) -> Result<PathBuf> {
+    if let Some(folder) = nano::unpacked(model)? {
+        return Ok(folder);
+    }
     let is_fetchable = model.starts_with("hf:") || MODELS.iter().any(|named| named.name == model);
     match models::resolve(model) {
         Err(_) if is_fetchable && !offline && !Path::new(model).exists() => pull(model),
@@ -98,6 +101,15 @@ fn list(format: Format) -> Result<()> {
         let rows: Vec<_> =
             MODELS.iter().map(|m| json!({"model": m, "path": here(m.name)})).collect();
         return print::json(&rows);
+    }
+    if nano::is_built_in() {
+        print::data(format!(
+            "{:<20} {:>6.0} MB  {:<5} {:<11} made by `cargo xtask pretrain-nano`, part of this binary",
+            azr_run::NANO,
+            nano::n_bytes() as f64 / 1e6,
+            "here",
+            "MIT",
+        ));
     }
     for m in MODELS {
         let mark = if here(m.name).is_some() { "here" } else { "-" };

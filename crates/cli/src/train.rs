@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
-use azr_run::{RunConfig, RunDir, RunError};
+use azr_run::{RunConfig, RunDir, RunError, seconds, summaries};
 use azr_selfplay::{SelfPlay, SelfPlayError};
 use toml::{Table, Value};
 
 use crate::args::Train;
 use crate::console::{self, Console};
-use crate::{Ending, engines, interrupt, models, print};
+use crate::{Ending, engines, heldout, interrupt, models, print};
 
 pub(crate) fn run(arguments: &Train, plugins: &[PathBuf]) -> Result<Ending> {
     let (mut config, resumed) = match &arguments.resume {
@@ -38,7 +38,8 @@ pub(crate) fn run(arguments: &Train, plugins: &[PathBuf]) -> Result<Ending> {
         info.device
     )));
     // Everything that can be refused is refused before a folder is made.
-    let selfplay = SelfPlay::new(config.selfplay.clone(), engines)?;
+    let held_out = heldout::read(&config.eval.sets)?;
+    let selfplay = SelfPlay::new(config.selfplay.clone(), engines)?.with_held_out(held_out)?;
     let run = match resumed {
         Some(mut run) => {
             run.save_config(&config)?;
@@ -57,29 +58,67 @@ fn steps(config: &RunConfig, mut run: RunDir, mut selfplay: SelfPlay) -> Result<
         print::note("interrupted while the seed tasks were made; `--resume` makes them anew");
         return Ok(Ending::Interrupted);
     };
+    let is_evaluated = config.eval.every > 0 && selfplay.has_held_out();
+    if is_evaluated && step == 0 && run.metrics()?.is_empty() {
+        let evaluation = match selfplay.evaluate(0, 0, &Console::that_cancels()) {
+            Err(SelfPlayError::Cancelled) => {
+                print::note("interrupted during the first evaluation; `--resume` makes it anew");
+                return Ok(Ending::Interrupted);
+            }
+            evaluation => evaluation.context("the evaluation before the first step")?,
+        };
+        run.record_start(&evaluation, wall_time())?;
+    }
     let console = Console::default();
+    let mut held_out = summaries(&run.metrics()?).into_iter().next();
+    if let Some(set) = &held_out {
+        print::note(print::escaped(&console::held_out(set, false)));
+    }
     while step < config.steps {
         step += 1;
         let mut output = selfplay.step(step, &console).with_context(|| format!("step {step}"))?;
+        // At the end as at the start all tasks are asked; between them a part shows where it goes.
+        let is_last = step == config.steps;
+        let is_due = is_evaluated && (is_last || step.is_multiple_of(config.eval.every));
+        let tasks_per_kind = if is_last { 0 } else { config.eval.tasks_per_kind };
+        let evaluation =
+            is_due.then(|| selfplay.evaluate(step, tasks_per_kind, &console)).transpose();
+        let evaluation = evaluation.with_context(|| format!("the evaluation after step {step}"))?;
         output.timings.extend(peak_memory_bytes().map(|n| ("memory/peak_bytes".to_owned(), n)));
-        let wall_time =
-            SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |d| d.as_secs_f64());
-        run.record_step(&output, wall_time)?;
-        print::note(print::escaped(&console::summary(&output, config.steps)));
-        let interrupted = interrupt::requested();
-        if interrupted || step == config.steps || step.is_multiple_of(config.save_every) {
-            run.save_checkpoint(step, |folder| selfplay.save(folder))?;
+        run.record_step(&output, evaluation.as_ref(), wall_time())?;
+        let mut line = console::summary(&output, config.steps);
+        if evaluation.is_some() {
+            held_out = summaries(&run.metrics()?).into_iter().next();
+            line.extend(held_out.iter().map(|set| format!(" | {}", console::held_out(set, true))));
         }
-        if interrupted && step < config.steps {
-            let path = run.path().display();
+        print::note(print::escaped(&line));
+        for alarm in &output.alarms {
+            print::note(print::escaped(&format!("alarm ({}): {}", alarm.name, alarm.message)));
+        }
+        let interrupted = interrupt::requested();
+        if interrupted || is_last || step.is_multiple_of(config.save_every) {
+            run.save_checkpoint(step, selfplay.health(), |folder| selfplay.save(folder))?;
+        }
+        if interrupted && !is_last {
+            let report = run.write_report(config)?;
             print::note(format!(
-                "interrupted after step {step}; go on with `azr train --resume {path}`"
+                "interrupted after step {step}; go on with `azr train --resume {}`, report so far in {}",
+                run.path().display(),
+                report.display()
             ));
             return Ok(Ending::Interrupted);
         }
     }
-    print::note(format!("done: {step} steps, checkpoint and metrics in {}", run.path().display()));
+    let report = run.write_report(config)?;
+    let lines = run.metrics()?;
+    let ending = console::ending(held_out.as_ref(), step, seconds(&lines));
+    print::note(print::escaped(&format!("{ending}; report in {}", report.display())));
     Ok(Ending::Done)
+}
+
+/// Unix time in seconds.
+fn wall_time() -> f64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0.0, |time| time.as_secs_f64())
 }
 
 /// Brings run and policy to the newest checkpoint, or to the beginning; the steps that are finished, or none when the
@@ -89,6 +128,7 @@ fn start(run: &mut RunDir, selfplay: &mut SelfPlay) -> Result<Option<u64>> {
         let tasks = run.rewind(&state)?;
         selfplay.load(&folder)?;
         selfplay.restore_buffers(tasks)?;
+        selfplay.restore_health(state.health);
         print::note(format!("going on after step {} from {}", state.step, folder.display()));
         return Ok(Some(state.step));
     }
@@ -142,6 +182,11 @@ fn chosen(arguments: &Train) -> Result<RunConfig> {
         config.model = absolute(Path::new(&config.model))?.to_string_lossy().into_owned();
     }
     config.plugins = config.plugins.iter().map(|file| absolute(file)).collect::<Result<_>>()?;
+    for set in &mut config.eval.sets {
+        if !heldout::is_built_in(set) && Path::new(set.as_str()).exists() {
+            *set = absolute(Path::new(set.as_str()))?.to_string_lossy().into_owned();
+        }
+    }
     Ok(config)
 }
 

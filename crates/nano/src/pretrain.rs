@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use azr_executor::{ImportPolicy, Program};
 use azr_plugin::{
     ControlTokens, LossSpec, OptimizerSpec, Policy, Quiet, Ratio, Tokenizer, TrainSequence,
-    UpdateRequest,
+    UpdateBounds, UpdateRequest,
 };
 use azr_weights::{Family, ModelConfig, ModelFile, write_hf_directory};
 use half::f16;
@@ -248,7 +248,12 @@ fn step(
         weight_decay: 0.1,
         max_grad_norm: 1.0,
     };
-    policy.update(&UpdateRequest { sequences, loss, optimizer }, &Quiet).context("training")
+    policy
+        .update(
+            &UpdateRequest { sequences, loss, optimizer, bounds: UpdateBounds::default() },
+            &Quiet,
+        )
+        .context("training")
 }
 
 /// Linear warm-up, then a cosine down to [`LAST_RATE`].

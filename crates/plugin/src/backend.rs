@@ -185,6 +185,35 @@ pub struct UpdateRequest {
     pub loss: LossSpec,
     /// The optimizer step that follows.
     pub optimizer: OptimizerSpec,
+    /// What the update must look like to be applied.
+    pub bounds: UpdateBounds,
+}
+
+/// What an update must look like to be applied. The default applies everything that is finite.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct UpdateBounds {
+    /// Least loss.
+    pub loss_min: f64,
+    /// Largest loss.
+    pub loss_max: f64,
+    /// Largest global gradient norm before clipping.
+    pub grad_norm_max: f64,
+}
+
+impl UpdateBounds {
+    /// Whether an update with this loss and gradient norm is applied.
+    pub fn admits(&self, loss: f64, grad_norm: f64) -> bool {
+        loss.is_finite()
+            && grad_norm.is_finite()
+            && (self.loss_min..=self.loss_max).contains(&loss)
+            && grad_norm <= self.grad_norm_max
+    }
+}
+
+impl Default for UpdateBounds {
+    fn default() -> Self {
+        Self { loss_min: f64::NEG_INFINITY, loss_max: f64::INFINITY, grad_norm_max: f64::INFINITY }
+    }
 }
 
 /// What an update did. Means are weighted by the token weights unless said otherwise.
@@ -204,7 +233,8 @@ pub struct UpdateReport {
     pub logprob_gap_max: f64,
     /// Tokens that carried a loss.
     pub n_tokens: u64,
-    /// False when the step was skipped because the gradient was not finite; the weights are unchanged.
+    /// False when the step was skipped because loss or gradient were not finite or outside the request's bounds; weights
+    /// and moments are unchanged.
     pub applied: bool,
 }
 

@@ -20,7 +20,8 @@ mod tokenizer;
 
 pub use backend::{
     Backend, Completion, FinishReason, GenerateRequest, LossSpec, ModelSpec, OptimizerSpec, Policy,
-    PolicyInfo, Ratio, Sampling, ScoreRequest, TrainSequence, UpdateReport, UpdateRequest,
+    PolicyInfo, Ratio, Sampling, ScoreRequest, TrainSequence, UpdateBounds, UpdateReport,
+    UpdateRequest,
 };
 pub use context::{CallContext, Quiet};
 pub use domain::{

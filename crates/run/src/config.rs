@@ -1,47 +1,15 @@
 //! A run's configuration: a named profile, then files, then `--set` overrides; the merged result is saved with the run.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use azr_selfplay::SelfPlayConfig;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use toml::{Table, Value};
 
-use crate::{Result, RunError};
-
-/// A named set of defaults; `ARCHITECTURE.md` tells where they differ.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Profile {
-    /// The published system's settings, the defects included that shape its numbers.
-    Paper,
-    /// Our fixes, sized for one small machine.
-    Robust,
-}
-
-impl FromStr for Profile {
-    type Err = RunError;
-
-    fn from_str(text: &str) -> Result<Self> {
-        match text {
-            "paper" => Ok(Self::Paper),
-            "robust" => Ok(Self::Robust),
-            _ => Err(invalid(format!("unknown profile `{text}`: there are `paper` and `robust`"))),
-        }
-    }
-}
-
-impl fmt::Display for Profile {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Paper => "paper",
-            Self::Robust => "robust",
-        })
-    }
-}
+use crate::profiles::DEFAULT_MODEL;
+use crate::{Profile, Result, RunError};
 
 /// An engine by name, with its own options; the host checks them against the engine's schema.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -55,9 +23,23 @@ pub struct EngineChoice {
 }
 
 impl EngineChoice {
-    fn named(name: &str) -> Self {
+    pub(crate) fn named(name: &str) -> Self {
         Self { name: name.to_owned(), options: Table::new() }
     }
+}
+
+/// When a run is evaluated, and on what.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvalConfig {
+    /// The run is evaluated before its first step, after every so many, and after its last; 0 means never.
+    pub every: u64,
+    /// Held-out sets: names of built-in ones (`heldout`, `cruxeval`), or paths of files in the format of a run's
+    /// `buffers/tasks.jsonl`. What they are about is kept out of training, evaluated or not.
+    pub sets: Vec<String>,
+    /// At most so many tasks of each kind of a set are asked in the evaluations between the first and the last; 0
+    /// means all of them.
+    pub tasks_per_kind: usize,
 }
 
 /// The complete configuration of a run.
@@ -78,6 +60,8 @@ pub struct RunConfig {
     pub plugins: Vec<PathBuf>,
     /// The loop.
     pub selfplay: SelfPlayConfig,
+    /// Evaluation on held-out tasks.
+    pub eval: EvalConfig,
     /// Text to token ids.
     pub tokenizer: EngineChoice,
     /// Opens the model.
@@ -91,44 +75,8 @@ pub struct RunConfig {
 }
 
 impl RunConfig {
-    /// The defaults of `profile`.
-    pub fn of_profile(profile: Profile) -> Self {
-        let selfplay = match profile {
-            Profile::Paper => SelfPlayConfig::paper(),
-            // A step of the robust profile fits a laptop: small batches, few samples.
-            Profile::Robust => SelfPlayConfig {
-                batch_size: 4,
-                learnability_samples: 4,
-                ..SelfPlayConfig::robust()
-            },
-        };
-        let mut optimizer = EngineChoice::named("trr++");
-        if profile == Profile::Paper {
-            for (key, value) in [("clip_high", 0.2), ("dual_clip", 0.0), ("weight_decay", 0.01)] {
-                optimizer.options.insert(key.to_owned(), Value::Float(value));
-            }
-        }
-        Self {
-            profile,
-            model: "smollm2-135m".to_owned(),
-            steps: match profile {
-                Profile::Paper => 500,
-                Profile::Robust => 10,
-            },
-            save_every: 10,
-            keep_checkpoints: 2,
-            plugins: Vec::new(),
-            selfplay,
-            tokenizer: EngineChoice::named("hf"),
-            backend: EngineChoice::named("cpu"),
-            executor: EngineChoice::named("auto"),
-            optimizer,
-            domains: BTreeMap::from([("code".to_owned(), code_options(profile))]),
-        }
-    }
-
     /// Layers a file, the values of command-line flags and `section.key=value` overrides, in this order, over the
-    /// profile's defaults. The last layer that names a `profile` chooses it, else it is `robust`. Domains are chosen,
+    /// profile's defaults. The last layer that names a `profile` chooses it, else the model does. Domains are chosen,
     /// not added: a default domain that is not named is left out. Unknown keys are errors.
     pub fn layered(file: Option<&Path>, flags: Table, overrides: &[String]) -> Result<Self> {
         let mut layer = Table::new();
@@ -147,7 +95,9 @@ impl RunConfig {
         }
         let profile = match layer.get("profile").and_then(Value::as_str) {
             Some(name) => name.parse()?,
-            None => Profile::Robust,
+            None => Profile::of_model(
+                layer.get("model").and_then(Value::as_str).unwrap_or(DEFAULT_MODEL),
+            ),
         };
         let mut defaults = Self::of_profile(profile);
         if let Some(named) = layer.get("domains").and_then(Value::as_table) {
@@ -211,20 +161,6 @@ impl RunConfig {
     }
 }
 
-/// Options of the code domain. The published prompts, references and lengths fit models of 3 B parameters and more.
-fn code_options(profile: Profile) -> Table {
-    match profile {
-        Profile::Robust => Table::new(),
-        Profile::Paper => toml::toml! {
-            prompt_style = "chat"
-            references = 6
-            induction_inputs = 10
-            max_new_tokens = { propose = 8096, deduction = 8096, abduction = 8096, induction = 8096 }
-            limits = { wall_ms = 10_000, cpu_ms = 10_000 }
-        },
-    }
-}
-
 fn parse_override(text: &str) -> Result<(Vec<String>, Value)> {
     let Some((key, value)) = text.split_once('=') else {
         return Err(invalid(format!("override `{text}` has no `=`: write `section.key=value`")));
@@ -268,7 +204,7 @@ fn merge(lower: &mut Table, upper: Table) {
     }
 }
 
-fn invalid(message: String) -> RunError {
+pub(crate) fn invalid(message: String) -> RunError {
     RunError::Config { message }
 }
 
@@ -319,18 +255,13 @@ mod tests {
     fn the_profile_comes_from_the_last_layer_that_names_one() {
         assert_eq!(sets(&["profile=paper"]).unwrap(), RunConfig::of_profile(Profile::Paper));
         assert!(sets(&["profile=pepper"]).is_err());
-    }
-
-    #[test]
-    fn the_paper_profile_sets_the_options_that_the_optimizer_calls_paper() {
-        let options = RunConfig::of_profile(Profile::Paper).optimizer.options;
-        let options: azr_rl_policy_gradient::Options = options.try_into().unwrap();
-        assert_eq!(options, azr_rl_policy_gradient::Options::paper());
+        assert_eq!(sets(&["model=some"]).unwrap().profile, Profile::Robust);
+        assert_eq!(sets(&["model=nano"]).unwrap(), RunConfig::of_profile(Profile::Nano));
     }
 
     #[test]
     fn a_saved_configuration_reads_back_the_same() {
-        for profile in [Profile::Paper, Profile::Robust] {
+        for profile in [Profile::Nano, Profile::Paper, Profile::Robust] {
             let config = RunConfig::of_profile(profile);
             let text = config.to_toml().unwrap();
             assert!(text.starts_with(&format!("# profile {profile}, hash ")), "{text}");

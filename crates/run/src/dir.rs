@@ -5,25 +5,31 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use azr_plugin::PluginError;
-use azr_selfplay::{BufferEntry, SafetyRecord, StepOutput};
+use azr_selfplay::{
+    Alarm, BufferEntry, Evaluation, Health, RolloutRecord, SafetyRecord, StepOutput,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::files::{remove_dir_if_present, sync_directory, write_file};
 use crate::log::Log;
+use crate::report;
 use crate::{EventWriter, MetricsLine, Result, RunConfig, RunError};
 
 const CONFIG: &str = "config.toml";
 const STATE: &str = "state.json";
 const TASKS: &str = "buffers/tasks.jsonl";
 const SEEDED: &str = "buffers/seeded";
+const PLOT: &str = "learning.svg";
 
 /// What a checkpoint says beside weights and optimizer state. Randomness is counter-based, so the step is its position.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct CheckpointState {
     /// Steps finished.
     pub step: u64,
     /// Tasks in the buffer log up to this step.
     pub n_tasks: usize,
+    /// What the loop remembers beside weights and buffers.
+    pub health: Health,
     /// [`RunConfig::hash`] of the run.
     pub config_hash: String,
     /// Version of `azr` that wrote it.
@@ -47,7 +53,7 @@ impl RunDir {
         if path.join(CONFIG).exists() {
             return Err(RunError::Exists { path: path.to_owned() });
         }
-        for folder in ["rollouts", "buffers", "checkpoints"] {
+        for folder in ["rollouts", "evaluations", "buffers", "checkpoints"] {
             let folder = path.join(folder);
             fs::create_dir_all(&folder).map_err(RunError::io("create", &folder))?;
         }
@@ -112,29 +118,65 @@ impl RunDir {
         self.path.join(SEEDED).exists()
     }
 
-    /// Writes what a step left: its results, then one metrics line, so that a step whose metrics are there is there as
-    /// a whole. `wall_time` is the Unix time in seconds.
-    pub fn record_step(&mut self, output: &StepOutput, wall_time: f64) -> Result<()> {
+    /// Writes the evaluation that was made before the first step. `wall_time` is the Unix time in seconds.
+    pub fn record_start(&mut self, evaluation: &Evaluation, wall_time: f64) -> Result<()> {
+        self.write_records("evaluations", evaluation.step, &evaluation.rollouts)?;
+        let mut metrics = evaluation.metrics.clone();
+        metrics.extend(evaluation.timings.clone());
+        self.append_metrics(&MetricsLine { step: evaluation.step, wall_time, metrics })
+    }
+
+    /// Writes what a step and the evaluation after it left: their results, then one metrics line, so that a step whose
+    /// metrics are there is there as a whole. `wall_time` is the Unix time in seconds.
+    pub fn record_step(
+        &mut self,
+        output: &StepOutput,
+        evaluation: Option<&Evaluation>,
+        wall_time: f64,
+    ) -> Result<()> {
         self.record_results(output)?;
         let mut metrics = output.metrics.clone();
         metrics.extend(output.timings.clone());
-        let line = MetricsLine { step: output.step, wall_time, metrics };
-        self.metrics_log().append(std::slice::from_ref(&line))?;
-        self.append_event(&line)
+        if let Some(evaluation) = evaluation {
+            self.write_records("evaluations", output.step, &evaluation.rollouts)?;
+            metrics.extend(evaluation.metrics.clone());
+            metrics.extend(evaluation.timings.clone());
+        }
+        self.append_metrics(&MetricsLine { step: output.step, wall_time, metrics })
     }
 
-    /// Writes admitted tasks, rollouts and safety records.
+    fn append_metrics(&self, line: &MetricsLine) -> Result<()> {
+        self.metrics_log().append(std::slice::from_ref(line))?;
+        self.append_event(line)
+    }
+
+    /// Writes admitted tasks, rollouts, safety records and alarms.
     fn record_results(&mut self, output: &StepOutput) -> Result<()> {
         self.buffer_log().append(&output.admitted)?;
         self.n_tasks += output.admitted.len();
-        let mut rollouts = Vec::new();
-        for rollout in &output.rollouts {
-            serde_json::to_writer(&mut rollouts, rollout)
-                .map_err(|e| self.unwritable("rollouts", &e))?;
-            rollouts.push(b'\n');
-        }
-        write_file(&self.rollouts_path(output.step), &rollouts)?;
+        self.write_records("rollouts", output.step, &output.rollouts)?;
+        self.alarm_log().append::<Alarm>(&output.alarms)?;
         self.safety_log().append::<SafetyRecord>(&output.safety)
+    }
+
+    fn write_records(&self, folder: &str, step: u64, records: &[RolloutRecord]) -> Result<()> {
+        let mut lines = Vec::new();
+        for record in records {
+            serde_json::to_writer(&mut lines, record).map_err(|e| self.unwritable(folder, &e))?;
+            lines.push(b'\n');
+        }
+        write_file(&self.path.join(folder).join(format!("step_{step:06}.jsonl")), &lines)
+    }
+
+    /// Writes `report.md` and its plot, made from everything that was recorded so far; returns the report's path.
+    pub fn write_report(&self, config: &RunConfig) -> Result<PathBuf> {
+        let (lines, alarms) = (self.metrics()?, self.alarm_log().read::<Alarm>()?);
+        let name = self.path.file_name().unwrap_or(self.path.as_os_str()).to_string_lossy();
+        let text = report::markdown(&name, config, &lines, &alarms, PLOT)?;
+        write_file(&self.path.join(PLOT), report::plot(&lines).as_bytes())?;
+        let path = self.path.join("report.md");
+        write_file(&path, text.as_bytes())?;
+        Ok(path)
     }
 
     /// Every line of `metrics.jsonl`.
@@ -147,6 +189,7 @@ impl RunDir {
     pub fn save_checkpoint(
         &self,
         step: u64,
+        health: &Health,
         save: impl FnOnce(&Path) -> std::result::Result<(), PluginError>,
     ) -> Result<()> {
         if self.latest_checkpoint()?.is_some_and(|(state, _)| state.step == step) {
@@ -158,7 +201,7 @@ impl RunDir {
         let partial = checkpoints.join(format!("{name}.tmp"));
         remove_dir_if_present(&partial)?;
         remove_dir_if_present(&target)?;
-        let result = self.fill_checkpoint(step, &partial, save).and_then(|()| {
+        let result = self.fill_checkpoint(step, health, &partial, save).and_then(|()| {
             fs::rename(&partial, &target).map_err(RunError::io("rename", &partial))?;
             sync_directory(&checkpoints).map_err(RunError::io("write", &checkpoints))?;
             write_file(&checkpoints.join("latest"), name.as_bytes())
@@ -176,6 +219,7 @@ impl RunDir {
     fn fill_checkpoint(
         &self,
         step: u64,
+        health: &Health,
         folder: &Path,
         save: impl FnOnce(&Path) -> std::result::Result<(), PluginError>,
     ) -> Result<()> {
@@ -184,6 +228,7 @@ impl RunDir {
         let state = CheckpointState {
             step,
             n_tasks: self.n_tasks,
+            health: health.clone(),
             config_hash: self.config_hash.clone(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         };
@@ -227,6 +272,7 @@ impl RunDir {
         if !self.is_seeded() {
             self.buffer_log().clear()?;
             self.safety_log().clear()?;
+            self.alarm_log().clear()?;
         }
         self.rewind_to(0)
     }
@@ -234,12 +280,15 @@ impl RunDir {
     fn rewind_to(&mut self, step: u64) -> Result<Vec<BufferEntry>> {
         self.buffer_log().rewind(step)?;
         self.safety_log().rewind(step)?;
+        self.alarm_log().rewind(step)?;
         self.metrics_log().rewind(step)?;
-        let rollouts = self.path.join("rollouts");
-        for entry in fs::read_dir(&rollouts).map_err(RunError::io("read", &rollouts))? {
-            let path = entry.map_err(RunError::io("read", &rollouts))?.path();
-            if rollout_step(&path).is_some_and(|s| s > step) {
-                fs::remove_file(&path).map_err(RunError::io("remove", &path))?;
+        for folder in ["rollouts", "evaluations"] {
+            let folder = self.path.join(folder);
+            for entry in fs::read_dir(&folder).map_err(RunError::io("read", &folder))? {
+                let path = entry.map_err(RunError::io("read", &folder))?.path();
+                if records_step(&path).is_some_and(|s| s > step) {
+                    fs::remove_file(&path).map_err(RunError::io("remove", &path))?;
+                }
             }
         }
         let later = self.checkpoint_steps()?.into_iter().filter(|s| *s > step).collect::<Vec<_>>();
@@ -293,10 +342,6 @@ impl RunDir {
         write_file(&path, &bytes)
     }
 
-    fn rollouts_path(&self, step: u64) -> PathBuf {
-        self.path.join(format!("rollouts/step_{step:06}.jsonl"))
-    }
-
     fn events_path(&self) -> PathBuf {
         self.path.join("events.out.tfevents.0.azr")
     }
@@ -311,6 +356,10 @@ impl RunDir {
 
     fn safety_log(&self) -> Log {
         Log::new(self.path.join("safety.jsonl"))
+    }
+
+    fn alarm_log(&self) -> Log {
+        Log::new(self.path.join("alarms.jsonl"))
     }
 
     fn unwritable(&self, name: &str, error: &serde_json::Error) -> RunError {
@@ -334,7 +383,7 @@ fn damaged(path: &Path, message: String) -> RunError {
 }
 
 /// The step of `step_000012.jsonl`.
-fn rollout_step(path: &Path) -> Option<u64> {
+fn records_step(path: &Path) -> Option<u64> {
     path.file_name()?.to_str()?.strip_prefix("step_")?.strip_suffix(".jsonl")?.parse().ok()
 }
 
@@ -378,7 +427,7 @@ mod tests {
 
     /// Saves a checkpoint whose model is the step's number.
     fn save(run: &RunDir, step: u64) {
-        run.save_checkpoint(step, |folder| {
+        run.save_checkpoint(step, &Health::default(), |folder| {
             std::fs::write(folder.join("model"), step.to_string()).unwrap();
             Ok(())
         })
@@ -390,10 +439,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let mut run = RunDir::create(&folder.path().join("run"), &config()).unwrap();
         run.record_seeds(&output(0)).unwrap();
-        run.record_step(&output(1), 7.0).unwrap();
+        run.record_step(&output(1), None, 7.0).unwrap();
         save(&run, 1);
         for step in 2..=3 {
-            run.record_step(&output(step), 7.0).unwrap();
+            run.record_step(&output(step), None, 7.0).unwrap();
         }
         assert_eq!(steps(&run), [1, 2, 3]);
         assert_eq!(run.metrics().unwrap()[1].metrics["time/step_s"], 0.5);
@@ -408,6 +457,40 @@ mod tests {
     }
 
     #[test]
+    fn evaluations_and_alarms_are_taken_back_with_their_steps_and_reported() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut run = RunDir::create(&folder.path().join("run"), &config()).unwrap();
+        let evaluation = |step, rate| Evaluation {
+            step,
+            metrics: BTreeMap::from([
+                ("heldout/solve_rate_mean".to_owned(), rate),
+                ("heldout/n_tasks".to_owned(), 3.0),
+            ]),
+            ..Evaluation::default()
+        };
+        run.record_seeds(&output(0)).unwrap();
+        run.record_start(&evaluation(0, 0.125), 7.0).unwrap();
+        for step in 1..=3 {
+            let alarm = Alarm { step, name: "validity".into(), message: format!("alarm {step}") };
+            let output = StepOutput { alarms: vec![alarm], ..output(step) };
+            run.record_step(&output, Some(&evaluation(step, 0.5)), 7.0).unwrap();
+            if step == 1 {
+                save(&run, 1);
+            }
+        }
+        let report = || fs::read_to_string(run.write_report(&config()).unwrap()).unwrap();
+        assert!(report().contains("alarm 3") && report().contains("| 3 | 3 | 50.0 % |"));
+        let (state, _) = run.latest_checkpoint().unwrap().unwrap();
+        run.rewind(&state).unwrap();
+        assert_eq!(steps(&run), [0, 1], "the evaluation before the first step stays");
+        assert_eq!(fs::read_dir(run.path().join("evaluations")).unwrap().count(), 2);
+        let report = fs::read_to_string(run.write_report(&config()).unwrap()).unwrap();
+        assert!(report.contains("alarm 1") && !report.contains("alarm 2"), "{report}");
+        assert!(report.contains("| 0 | 3 | 12.5 % |"), "{report}");
+        assert!(run.path().join(PLOT).is_file());
+    }
+
+    #[test]
     fn seeds_that_are_not_complete_are_made_again() {
         let folder = tempfile::tempdir().unwrap();
         let mut run = RunDir::create(&folder.path().join("run"), &config()).unwrap();
@@ -415,7 +498,7 @@ mod tests {
         assert!(!run.is_seeded());
         assert!(run.restart().unwrap().is_empty());
         run.record_seeds(&output(0)).unwrap();
-        run.record_step(&output(1), 7.0).unwrap();
+        run.record_step(&output(1), None, 7.0).unwrap();
         assert_eq!(run.restart().unwrap().len(), 1);
         assert!(steps(&run).is_empty());
     }
@@ -469,7 +552,7 @@ mod tests {
         let run = RunDir::create(&folder.path().join("run"), &config()).unwrap();
         save(&run, 1);
         let error = run
-            .save_checkpoint(2, |folder| {
+            .save_checkpoint(2, &Health::default(), |folder| {
                 std::fs::write(folder.join("model"), "half").unwrap();
                 Err(PluginError::new(ErrorCode::Io, "no space left on device"))
             })

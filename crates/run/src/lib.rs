@@ -9,10 +9,16 @@ mod dir;
 mod error;
 mod files;
 mod log;
+mod plot;
+mod profiles;
+mod report;
 mod tensorboard;
 
-pub use config::{EngineChoice, Profile, RunConfig};
+pub use config::{EngineChoice, EvalConfig, RunConfig};
 pub use dir::{CheckpointState, RunDir};
 pub use error::{Result, RunError};
 pub use log::{MetricsLine, parse_tasks};
+pub use plot::{Curve, Panel, svg};
+pub use profiles::{NANO, Profile};
+pub use report::{SetSummary, duration, seconds, summaries};
 pub use tensorboard::EventWriter;

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Result, SelfPlayError};
+use crate::{HealthConfig, Result, SelfPlayError};
 
 /// Settings of the loop. The default is [`SelfPlayConfig::robust`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -28,6 +28,9 @@ pub struct SelfPlayConfig {
     /// lowest positive reward (1/8 with 8 samples), without which a proposer that has learned to be valid
     /// gains next to nothing by leaving tasks that everybody solves.
     pub zero_learnability_reward: f32,
+    /// The most that a proposal earns whose task is in its buffer already or came up earlier in the same step; 1
+    /// lets duplicates earn as much as new tasks, as in the paper.
+    pub duplicate_reward: f32,
     /// Which valid proposals enter the buffers.
     pub admission: Admission,
     /// When the solver's tasks are chosen.
@@ -38,6 +41,12 @@ pub struct SelfPlayConfig {
     /// Saves most of the sampling but differs from the published method; needs `solver_batch = "same_step"`, and
     /// suits the optimizer option `estimator = "prompt_relative"`.
     pub reuse_estimates: bool,
+    /// Fresh samples of each of the solver's tasks. Advantages within a prompt (`estimator = "prompt_relative"`)
+    /// need at least 2.
+    pub solver_samples: u32,
+    /// Whether the rewards of a step are dealt out anew, at random within each (domain, kind, role). Nothing can be
+    /// learned then: it is the control of an experiment.
+    pub shuffle_rewards: bool,
     /// Whether proposals are trained. Without it they still fill the buffers.
     pub train_proposer: bool,
     /// During the first so many steps nothing is proposed and only the solver trains, on the seed tasks.
@@ -60,6 +69,8 @@ pub struct SelfPlayConfig {
     pub seed_tasks: usize,
     /// Seeding gives up after so many rounds of `batch_size` proposals per kind, and starts with what it has.
     pub max_seed_rounds: u64,
+    /// When alarms are raised and updates left out.
+    pub health: HealthConfig,
 }
 
 impl SelfPlayConfig {
@@ -69,6 +80,7 @@ impl SelfPlayConfig {
         Self {
             solver_batch: SolverBatch::PreviousStep,
             buffer_policy: BufferPolicy::KeepOldest,
+            duplicate_reward: 1.0,
             dedupe: false,
             seed_tasks: 256,
             max_seed_rounds: 1_000,
@@ -88,10 +100,13 @@ impl SelfPlayConfig {
             top_p: 1.0,
             learnability: Learnability::OneMinus,
             zero_learnability_reward: -0.5,
+            duplicate_reward: -0.5,
             admission: Admission::All,
             solver_batch: SolverBatch::SameStep,
             mix: Mix::MaxNew,
             reuse_estimates: false,
+            solver_samples: 1,
+            shuffle_rewards: false,
             train_proposer: true,
             solver_only_steps: 0,
             kinds: Vec::new(),
@@ -102,6 +117,7 @@ impl SelfPlayConfig {
             max_prompt_tokens: 6_144,
             seed_tasks: 0,
             max_seed_rounds: 100,
+            health: HealthConfig::default(),
         }
     }
 
@@ -135,7 +151,12 @@ impl SelfPlayConfig {
         if !self.zero_learnability_reward.is_finite() {
             return refuse("zero_learnability_reward is not finite".into(), "use -0.5 or 0.0");
         }
+        if !self.duplicate_reward.is_finite() {
+            return refuse("duplicate_reward is not finite".into(), "use -0.5 or 1.0");
+        }
+        self.health.validate()?;
         for (key, value) in [
+            ("solver_samples", self.solver_samples as usize),
             ("batch_size", self.batch_size),
             ("buffer_capacity", self.buffer_capacity),
             ("max_prompt_tokens", self.max_prompt_tokens),
@@ -263,6 +284,18 @@ mod tests {
                 SelfPlayConfig { zero_learnability_reward: f32::NAN, ..SelfPlayConfig::default() },
                 "zero_learnability",
             ),
+            (SelfPlayConfig { solver_samples: 0, ..SelfPlayConfig::default() }, "solver_samples"),
+            (
+                SelfPlayConfig { duplicate_reward: f32::NAN, ..SelfPlayConfig::default() },
+                "duplicate_reward",
+            ),
+            (
+                SelfPlayConfig {
+                    health: HealthConfig { unlearnable_steps: 0, ..HealthConfig::default() },
+                    ..SelfPlayConfig::default()
+                },
+                "health.unlearnable_steps",
+            ),
             (
                 SelfPlayConfig { reuse_estimates: true, ..SelfPlayConfig::paper() },
                 "reuse_estimates",
@@ -278,6 +311,7 @@ mod tests {
         let config: SelfPlayConfig =
             serde_json::from_str(r#"{"mix": "half_new", "kinds": ["abduction"]}"#).unwrap();
         assert_eq!((config.mix, config.batch_size), (Mix::HalfNew, 64));
+        assert_eq!(config.health, HealthConfig::default());
         let text = serde_json::to_string(&config).unwrap();
         assert_eq!(serde_json::from_str::<SelfPlayConfig>(&text).unwrap(), config);
         assert!(serde_json::from_str::<SelfPlayConfig>(r#"{"batchsize": 3}"#).is_err());

@@ -60,8 +60,12 @@ pub(crate) fn learn(
         .iter()
         .map(|sequence| (sequence.prompt.len() + sequence.response.len()) as u64)
         .sum();
-    let request =
-        UpdateRequest { sequences, loss: plan.loss.clone(), optimizer: plan.optimizer.clone() };
+    let request = UpdateRequest {
+        sequences,
+        loss: plan.loss.clone(),
+        optimizer: plan.optimizer.clone(),
+        bounds: stage.bounds,
+    };
     let report = stage.phase(Phase::Update, total, |stage| {
         let context =
             PhaseContext { observer: stage.observer, phase: Phase::Update, before: 0, total };

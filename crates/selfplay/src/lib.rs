@@ -9,6 +9,8 @@
 mod buffer;
 mod config;
 mod error;
+mod evaluation;
+mod health;
 mod heldout;
 mod learn;
 mod metrics;
@@ -30,6 +32,8 @@ pub use config::{
     Admission, BufferPolicy, Learnability, Mix, ReferenceSampling, SelfPlayConfig, SolverBatch,
 };
 pub use error::{Result, SelfPlayError};
+pub use evaluation::Evaluation;
+pub use health::{Alarm, Health, HealthConfig};
 pub use heldout::HeldOutSet;
 pub use monitor::{Flag, flags};
 pub use observe::{Clock, Observer, Phase, Silent, WallClock};

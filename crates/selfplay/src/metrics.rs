@@ -24,7 +24,7 @@ impl Metrics {
     }
 
     /// Sets the mean of `values`, if there are any.
-    fn mean(&mut self, name: String, values: impl Iterator<Item = f64>) {
+    pub(crate) fn mean(&mut self, name: String, values: impl Iterator<Item = f64>) {
         let (sum, n) = values.fold((0.0, 0.0), |(sum, n), value| (sum + value, n + 1.0));
         if n > 0.0 {
             self.set(name, sum / n);
@@ -74,7 +74,7 @@ impl Metrics {
         }
     }
 
-    /// `estimate/…`: how often new tasks were solved.
+    /// `estimate/…` and `propose/<domain>/<kind>/solve_rate_hist_<k>`: how often new tasks were solved.
     pub(crate) fn estimates(&mut self, stage: &Stage<'_>, proposed: &[Proposed]) {
         let rates = || {
             proposed
@@ -86,10 +86,15 @@ impl Metrics {
             "estimate/informative_rate".into(),
             rates().map(|(_, rate)| share(0.0 < rate && rate < 1.0)),
         );
-        let samples = f64::from(stage.config.learnability_samples);
-        for (proposal, rate) in rates() {
-            let name = stage.channels[proposal.rollout.channel].name();
-            self.count(format!("estimate/{name}/solved_{}_of_{samples}", (rate * samples).round()));
+        for (number, channel) in active(stage) {
+            let of_kind = rates().filter(|(p, _)| p.rollout.channel == number);
+            let rates: Vec<f64> = of_kind.map(|(_, rate)| rate).collect();
+            if !rates.is_empty() {
+                let name = channel.name();
+                for (bin, n) in histogram(&rates, stage.config.learnability_samples).enumerate() {
+                    self.set(format!("propose/{name}/solve_rate_hist_{bin}"), n as f64);
+                }
+            }
         }
     }
 
@@ -172,7 +177,15 @@ impl Metrics {
             let valid = proposed.iter().filter(|p| p.rollout.channel == number && p.task.is_some());
             self.mean(
                 format!("buffer/{name}/duplicate_rate"),
-                valid.map(|p| share(p.is_duplicate)),
+                valid.clone().map(|p| share(p.is_duplicate())),
+            );
+            self.mean(
+                format!("buffer/{name}/duplicate_rate_stored"),
+                valid.clone().map(|p| share(p.is_stored)),
+            );
+            self.mean(
+                format!("buffer/{name}/duplicate_rate_repeated"),
+                valid.map(|p| share(p.is_repeated)),
             );
         }
         Ok(())
@@ -223,7 +236,17 @@ fn active<'a>(stage: &'a Stage<'_>) -> impl Iterator<Item = (usize, &'a Channel)
     stage.channels.iter().enumerate().filter(|(_, channel)| channel.is_active)
 }
 
-fn share(holds: bool) -> f64 {
+/// How many solve rates lie nearest to `k / n` for `k` in `0..=n`, where `n` is the number of samples, but 16 at most.
+fn histogram(rates: &[f64], n_samples: u32) -> impl Iterator<Item = usize> {
+    let n = n_samples.min(16) as usize;
+    let mut bins = vec![0; n + 1];
+    for rate in rates {
+        bins[((rate * n as f64).round() as usize).min(n)] += 1;
+    }
+    bins.into_iter()
+}
+
+pub(crate) fn share(holds: bool) -> f64 {
     if holds { 1.0 } else { 0.0 }
 }
 
@@ -248,6 +271,12 @@ mod tests {
         metrics.mean("c".into(), std::iter::empty());
         metrics.mean("d".into(), [1.0, 2.0].into_iter());
         assert_eq!(metrics.0, BTreeMap::from([("d".to_owned(), 1.5)]));
+    }
+
+    #[test]
+    fn solve_rates_fall_into_the_nearest_bin() {
+        assert!(histogram(&[0.0, 0.25, 0.25, 1.0], 4).eq([1, 2, 0, 0, 1]));
+        assert_eq!(histogram(&[1.0], 1_000).collect::<Vec<_>>()[16], 1);
     }
 
     #[test]

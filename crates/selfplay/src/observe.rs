@@ -21,6 +21,10 @@ pub enum Phase {
     Grade,
     /// The policy learns.
     Update,
+    /// Held-out tasks are solved.
+    Evaluate,
+    /// The answers to held-out tasks are graded.
+    GradeEvaluation,
 }
 
 impl Phase {
@@ -34,15 +38,19 @@ impl Phase {
             Self::Solve => "solve",
             Self::Grade => "grade",
             Self::Update => "update",
+            Self::Evaluate => "evaluate",
+            Self::GradeEvaluation => "grade_evaluation",
         }
     }
 
     /// What the phase's progress counts.
     pub const fn unit(self) -> &'static str {
         match self {
-            Self::Propose | Self::Estimate | Self::Solve | Self::Update => "tokens",
+            Self::Propose | Self::Estimate | Self::Solve | Self::Update | Self::Evaluate => {
+                "tokens"
+            }
             Self::Validate => "proposals",
-            Self::GradeEstimate | Self::Grade => "answers",
+            Self::GradeEstimate | Self::Grade | Self::GradeEvaluation => "answers",
         }
     }
 }

@@ -17,12 +17,22 @@ pub(crate) struct Proposed {
     pub(crate) rollout: Rollout,
     /// The verified task, if it is valid.
     pub(crate) task: Option<Task>,
-    /// Whether its task was in the buffer already or came up before in this step.
-    pub(crate) is_duplicate: bool,
+    /// Whether its task was in its buffer already. References come from buffers, so a task that equals one it was
+    /// shown is among them.
+    pub(crate) is_stored: bool,
+    /// Whether its task came up before in this step.
+    pub(crate) is_repeated: bool,
     /// Whether its task can be shown to the solver within the prompt limit.
     pub(crate) is_askable: bool,
     /// Whether its task is about what a held-out one is about.
     pub(crate) is_held_out: bool,
+}
+
+impl Proposed {
+    /// Whether its task is not a new one.
+    pub(crate) fn is_duplicate(&self) -> bool {
+        self.is_stored || self.is_repeated
+    }
 }
 
 /// What a proposal's prompt was made of.
@@ -121,15 +131,16 @@ fn validate(
     for (mut rollout, validation) in rollouts.into_iter().zip(validations) {
         let record = &mut rollout.record;
         (record.well_formed, record.reason) = (validation.well_formed, validation.reason);
-        let (mut is_duplicate, mut is_held_out) = (false, false);
+        let (mut is_stored, mut is_repeated, mut is_held_out) = (false, false, false);
         if let Some(task) = &validation.task {
             record.task_key = Some(task.key.clone());
-            let is_stored = stage.channels[rollout.channel].buffer(buffers)?.contains(&task.key);
-            is_duplicate = !seen.insert((rollout.channel, task.key.clone())) || is_stored;
+            is_stored = stage.channels[rollout.channel].buffer(buffers)?.contains(&task.key);
+            is_repeated = !seen.insert((rollout.channel, task.key.clone()));
             is_held_out = stage.is_held_out(rollout.channel, task);
         }
         let task = validation.task;
-        proposed.push(Proposed { rollout, task, is_duplicate, is_askable: true, is_held_out });
+        let is_askable = true;
+        proposed.push(Proposed { rollout, task, is_stored, is_repeated, is_askable, is_held_out });
     }
     Ok(proposed)
 }
@@ -201,8 +212,11 @@ pub(crate) fn estimate(stage: &mut Stage<'_>, proposed: &mut [Proposed]) -> Resu
 /// Rewards the proposals.
 pub(crate) fn reward(stage: &Stage<'_>, proposed: &mut [Proposed]) {
     for proposal in proposed {
+        let is_duplicate = proposal.is_duplicate();
         let record = &mut proposal.rollout.record;
-        record.reward = Some(proposer_reward(record.well_formed, record.solve_rate, stage.config));
+        let reward = proposer_reward(record.well_formed, record.solve_rate, stage.config);
+        let most = if is_duplicate { stage.config.duplicate_reward } else { f32::INFINITY };
+        record.reward = Some(reward.min(most));
     }
 }
 

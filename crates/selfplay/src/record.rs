@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use azr_plugin::{FinishReason, PromptBody};
 use serde::{Deserialize, Serialize};
 
-use crate::{BufferEntry, Flag};
+use crate::{Alarm, BufferEntry, Flag};
 
 /// Everything a step leaves behind except the new weights.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -23,6 +23,8 @@ pub struct StepOutput {
     pub admitted: Vec<BufferEntry>,
     /// Responses that the safety monitor flagged.
     pub safety: Vec<SafetyRecord>,
+    /// What a person should look at.
+    pub alarms: Vec<Alarm>,
 }
 
 /// What a response was sampled for.
@@ -35,6 +37,8 @@ pub enum RolloutPhase {
     Estimate,
     /// To solve a task and learn from it.
     Solve,
+    /// To solve a held-out task.
+    Evaluate,
 }
 
 impl RolloutPhase {
@@ -44,6 +48,7 @@ impl RolloutPhase {
             Self::Propose => "propose",
             Self::Estimate => "estimate",
             Self::Solve => "solve",
+            Self::Evaluate => "evaluate",
         }
     }
 }
@@ -116,7 +121,7 @@ pub struct RolloutRecord {
     pub domain: String,
     /// Task kind.
     pub kind: String,
-    /// What it was sampled for; the role is `propose`, or `solve` for the other two.
+    /// What it was sampled for; the role is `propose`, or `solve` for the others.
     pub phase: RolloutPhase,
     /// The prompt; absent from the second sample of the same prompt on.
     #[serde(skip_serializing_if = "Option::is_none", default)]

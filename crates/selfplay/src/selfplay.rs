@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use azr_plugin::{Domain, Policy, RlOptimizer, Tokenizer};
 
+use crate::evaluation::{Evaluation, evaluate};
 use crate::heldout::HeldOut;
 use crate::learn::{learn, plan};
 use crate::metrics::{Metrics, timings};
@@ -15,8 +16,8 @@ use crate::seeding::seed;
 use crate::solving::{self, choose, solve};
 use crate::stage::{Channel, Rollout, Stage};
 use crate::{
-    BufferEntry, Buffers, Clock, HeldOutSet, Mix, Observer, Result, RolloutRecord, SafetyRecord,
-    SelfPlayConfig, SelfPlayError, SolverBatch, StepOutput, WallClock, flags,
+    BufferEntry, Buffers, Clock, Health, HeldOutSet, Mix, Observer, Result, RolloutRecord,
+    SafetyRecord, SelfPlayConfig, SelfPlayError, SolverBatch, StepOutput, WallClock, flags,
 };
 
 /// The engines of a run.
@@ -44,13 +45,15 @@ impl fmt::Debug for Engines {
 /// A run in memory: engines, buffers and settings.
 ///
 /// A fresh run calls [`SelfPlay::seed`] and then [`SelfPlay::step`] with 1, 2, …; a resumed one loads the
-/// policy's checkpoint, calls [`SelfPlay::restore_buffers`] and goes on with the next step.
+/// policy's checkpoint, calls [`SelfPlay::restore_buffers`] and [`SelfPlay::restore_health`] and goes on with the next
+/// step.
 pub struct SelfPlay {
     config: SelfPlayConfig,
     engines: Engines,
     channels: Vec<Channel>,
     buffers: Buffers,
     held_out: HeldOut,
+    health: Health,
     clock: Box<dyn Clock>,
 }
 
@@ -78,7 +81,8 @@ impl SelfPlay {
             .map(|channel| (channel.domain_name.as_str(), channel.kind.name.as_str()));
         let buffers = Buffers::new(&config, kinds);
         let (held_out, clock) = (HeldOut::default(), Box::new(WallClock::default()));
-        Ok(Self { config, engines, channels, buffers, held_out, clock })
+        let health = Health::default();
+        Ok(Self { config, engines, channels, buffers, held_out, health, clock })
     }
 
     /// The same run with tasks that are never trained on: a proposal about the same subject as one of them is
@@ -144,6 +148,35 @@ impl SelfPlay {
         entries: impl IntoIterator<Item = BufferEntry>,
     ) -> Result<()> {
         self.buffers.restore(entries)
+    }
+
+    /// What the loop remembers of the steps before beside weights and buffers; a checkpoint keeps it.
+    pub fn health(&self) -> &Health {
+        &self.health
+    }
+
+    /// Goes on with what a checkpoint kept.
+    pub fn restore_health(&mut self, health: Health) {
+        self.health = health;
+    }
+
+    /// Whether there are held-out tasks.
+    pub fn has_held_out(&self) -> bool {
+        !self.held_out.is_empty()
+    }
+
+    /// Solves the held-out tasks, greedily and in one wave: at most `tasks_per_kind` of each kind of a set,
+    /// evenly spaced, or all of them when that is 0. It changes nothing about the run. `step` is the number of steps that are finished.
+    ///
+    /// # Errors
+    /// An engine failed or the observer cancelled.
+    pub fn evaluate(
+        &mut self,
+        step: u64,
+        tasks_per_kind: usize,
+        observer: &dyn Observer,
+    ) -> Result<Evaluation> {
+        evaluate(&mut self.stage(step, observer).0, tasks_per_kind)
     }
 
     /// Fills empty buffers before the first step: with the domains' own seed tasks and, when
@@ -212,6 +245,9 @@ impl SelfPlay {
             proposed.iter_mut().map(|proposal| &mut proposal.rollout).filter(|_| is_trained);
         let reused = estimates.iter_mut().filter(|_| reuse_estimates);
         let mut trained: Vec<&mut Rollout> = proposals.chain(reused).chain(&mut solved).collect();
+        if stage.config.shuffle_rewards {
+            solving::shuffle_rewards(&stage, &mut trained);
+        }
         let learned = learn(&mut stage, &mut trained)?;
 
         let mut metrics = Metrics::default();
@@ -227,7 +263,11 @@ impl SelfPlay {
         let rollouts = rollouts.map(|rollout| rollout.record).collect();
         let step_s = stage.clock.now().saturating_sub(start).as_secs_f64();
         let n_trained = learned.map_or(0, |learned| learned.report.n_tokens);
-        Ok(output(&stage, metrics, step_s, n_trained, rollouts, admitted))
+        let mut output = output(&stage, metrics, step_s, n_trained, rollouts, admitted);
+        let (alarms, lasting) = self.health.observe(step, &output.metrics, &self.config.health);
+        output.metrics.extend(lasting.into_iter().map(|name| (format!("alarm/{name}"), 1.0)));
+        output.alarms = alarms;
+        Ok(output)
     }
 
     fn stage<'a>(
@@ -240,6 +280,7 @@ impl SelfPlay {
             engines: &mut self.engines,
             channels: &self.channels,
             held_out: &self.held_out,
+            bounds: self.health.bounds(&self.config.health),
             clock: self.clock.as_ref(),
             observer,
             step,
@@ -334,5 +375,6 @@ fn output(
         metrics.set("safety/flag_rate", safety.len() as f64 / rollouts.len() as f64);
     }
     let timings = timings(stage, step_s, &rollouts, n_trained).0;
-    StepOutput { step: stage.step, metrics: metrics.0, timings, rollouts, admitted, safety }
+    let (step, metrics, alarms) = (stage.step, metrics.0, Vec::new());
+    StepOutput { step, metrics, timings, rollouts, admitted, safety, alarms }
 }

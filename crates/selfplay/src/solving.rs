@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use azr_plugin::Task;
+use azr_plugin::{Role, Task};
 
 use crate::mix::pick;
 use crate::random::below;
@@ -36,7 +36,7 @@ pub(crate) fn choose(
 
 /// Solves `tasks` in one wave and grades the answers.
 ///
-/// Picks of one task share a prompt. Tasks whose prompt is too long are replaced by others of their kind,
+/// Picks of one task share a prompt; each pick is answered [`SelfPlayConfig::solver_samples`] times. Tasks whose prompt is too long are replaced by others of their kind,
 /// drawn at random; where none is left the batch is shorter.
 pub(crate) fn solve(stage: &mut Stage<'_>, tasks: Vec<(usize, Task)>) -> Result<Vec<Rollout>> {
     let (mut position_of, mut unique) = (BTreeMap::new(), Vec::<(usize, Task)>::new());
@@ -58,7 +58,7 @@ pub(crate) fn solve(stage: &mut Stage<'_>, tasks: Vec<(usize, Task)>) -> Result<
     let mut seeds = vec![Vec::new(); unique.len()];
     for (index, pick) in picks.into_iter().enumerate() {
         let channel = unique[pick].0;
-        let place = stage.place("solve", channel, index, 0);
+        let n_samples = stage.config.solver_samples as usize;
         let target = match (is_short[pick], usable.get(&channel)) {
             (true, _) => pick,
             (false, Some(others)) => {
@@ -67,7 +67,9 @@ pub(crate) fn solve(stage: &mut Stage<'_>, tasks: Vec<(usize, Task)>) -> Result<
             }
             (false, None) => continue,
         };
-        seeds[target].push(place.bits());
+        seeds[target].extend(
+            (0..n_samples).map(|sample| stage.place("solve", channel, index, sample).bits()),
+        );
     }
     let (mut asks, mut asked) = (Vec::new(), Vec::new());
     for ((((channel, task), prompt), tokens), seeds) in
@@ -83,6 +85,27 @@ pub(crate) fn solve(stage: &mut Stage<'_>, tasks: Vec<(usize, Task)>) -> Result<
     stage.grade(Phase::Grade, &mut rollouts, asked)?;
     reward(&mut rollouts);
     Ok(rollouts)
+}
+
+/// Deals the rewards out anew, at random within each (domain, kind, role).
+pub(crate) fn shuffle_rewards(stage: &Stage<'_>, rollouts: &mut [&mut Rollout]) {
+    let mut groups: BTreeMap<(usize, Role), Vec<usize>> = BTreeMap::new();
+    for (position, rollout) in rollouts.iter().enumerate() {
+        if rollout.record.reward.is_some() {
+            groups.entry((rollout.channel, rollout.role())).or_default().push(position);
+        }
+    }
+    for ((channel, role), positions) in groups {
+        let mut generator = stage.place("shuffle", channel, role as usize, 0).generator();
+        // Fisher and Yates, from the end.
+        for last in (1..positions.len()).rev() {
+            let other = below(&mut generator, last as u64 + 1) as usize;
+            let (a, b) = (positions[last], positions[other]);
+            let reward = rollouts[a].record.reward;
+            rollouts[a].record.reward = rollouts[b].record.reward;
+            rollouts[b].record.reward = reward;
+        }
+    }
 }
 
 /// Rewards graded answers, but not those to tasks that are held out: what has no reward is not trained.

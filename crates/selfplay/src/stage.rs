@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use azr_plugin::{
     Answer, CallContext, Completion, Domain, GenerateRequest, Grade, Prompt, Role, Sampling, Task,
-    TaskKind,
+    TaskKind, UpdateBounds,
 };
 
 use crate::heldout::HeldOut;
@@ -70,7 +70,7 @@ impl Rollout {
     pub(crate) fn role(&self) -> Role {
         match self.record.phase {
             RolloutPhase::Propose => Role::Propose,
-            RolloutPhase::Estimate | RolloutPhase::Solve => Role::Solve,
+            RolloutPhase::Estimate | RolloutPhase::Solve | RolloutPhase::Evaluate => Role::Solve,
         }
     }
 }
@@ -81,6 +81,8 @@ pub(crate) struct Stage<'a> {
     pub(crate) engines: &'a mut Engines,
     pub(crate) channels: &'a [Channel],
     pub(crate) held_out: &'a HeldOut,
+    /// What the step's update must look like to be applied.
+    pub(crate) bounds: UpdateBounds,
     pub(crate) clock: &'a dyn Clock,
     pub(crate) observer: &'a dyn Observer,
     pub(crate) step: u64,
@@ -148,6 +150,10 @@ impl Stage<'_> {
         asks: Vec<Ask>,
     ) -> Result<Vec<Vec<Rollout>>> {
         let SelfPlayConfig { temperature, top_p, .. } = *self.config;
+        let (temperature, top_p) = match purpose {
+            RolloutPhase::Evaluate => (0.0, 1.0),
+            _ => (temperature, top_p),
+        };
         let request = |ask: &Ask| GenerateRequest {
             prompt: ask.tokens.clone(),
             seeds: ask.seeds.clone(),
@@ -165,6 +171,7 @@ impl Stage<'_> {
             RolloutPhase::Propose => Phase::Propose,
             RolloutPhase::Estimate => Phase::Estimate,
             RolloutPhase::Solve => Phase::Solve,
+            RolloutPhase::Evaluate => Phase::Evaluate,
         };
         let total = asks.iter().map(n_new).sum();
         let waves = self.phase(phase, total, |stage| {

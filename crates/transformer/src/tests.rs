@@ -6,7 +6,9 @@ mod training;
 
 use std::sync::Arc;
 
-use azr_plugin::{LossSpec, OptimizerSpec, Quiet, ScoreRequest, TrainSequence, UpdateRequest};
+use azr_plugin::{
+    LossSpec, OptimizerSpec, Quiet, ScoreRequest, TrainSequence, UpdateBounds, UpdateRequest,
+};
 use azr_weights::{Family, ModelConfig};
 
 use crate::reference::Reference;
@@ -100,7 +102,7 @@ fn update_request(model: &Model<Reference>, loss: LossSpec, gaps: &[f32]) -> Upd
             }
         })
         .collect();
-    UpdateRequest { sequences, loss, optimizer: optimizer_spec() }
+    UpdateRequest { sequences, loss, optimizer: optimizer_spec(), bounds: UpdateBounds::default() }
 }
 
 /// Ids as the letters from `a`; 16 has no bytes and ends a response.

@@ -61,11 +61,12 @@ impl<D: Device> Model<D> {
             sum_squares += gradient.sum_squares(&device)?;
         }
         let grad_norm = f64::sqrt(sum_squares);
-        let applied = grad_norm.is_finite();
+        let report = report.into_report();
+        let applied = request.bounds.admits(report.loss, grad_norm);
         if applied {
             self.step(training, &request.optimizer, grad_norm)?;
         }
-        Ok(UpdateReport { grad_norm, applied, ..report.into_report() })
+        Ok(UpdateReport { grad_norm, applied, ..report })
     }
 
     /// Adds the gradients of every sequence with a loss.

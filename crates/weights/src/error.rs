@@ -94,6 +94,16 @@ pub enum WeightsError {
         /// The way out.
         hint: String,
     },
+    /// A model that is part of the program cannot be put where engines read it.
+    #[error("cannot unpack the built-in model `{name}`: {reason}")]
+    CannotUnpack {
+        /// Its name.
+        name: String,
+        /// Why not.
+        reason: String,
+        /// The way out.
+        hint: String,
+    },
     /// A program that fetching relies on failed or is not there.
     #[error("{tool} failed: {reason}")]
     Tool {
@@ -134,7 +144,7 @@ impl WeightsError {
                  `azr model pull`"
                     .into(),
             ),
-            Self::ModelNotFound { hint, .. } | Self::CannotPull { hint, .. } | Self::Tool { hint, .. } => {
+            Self::ModelNotFound { hint, .. } | Self::CannotPull { hint, .. } | Self::CannotUnpack { hint, .. } | Self::Tool { hint, .. } => {
                 Some(hint.clone())
             }
             Self::WrongContent { .. } => {

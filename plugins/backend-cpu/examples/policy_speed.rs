@@ -10,7 +10,7 @@ use std::time::Instant;
 use azr_backend_cpu::{CpuBackend, Options};
 use azr_plugin::{
     Backend, CallContext, Engine, GenerateRequest, LossSpec, ModelSpec, OptimizerSpec, PluginError,
-    Policy, Quiet, Ratio, Sampling, Services, TrainSequence, UpdateRequest,
+    Policy, Quiet, Ratio, Sampling, Services, TrainSequence, UpdateBounds, UpdateRequest,
 };
 
 const PROMPT_TOKENS: usize = 150;
@@ -111,6 +111,7 @@ fn update(policy: &mut dyn Policy) -> Result<(), PluginError> {
             weight_decay: 0.01,
             max_grad_norm: 1.0,
         },
+        bounds: UpdateBounds::default(),
     };
     let (start, cpu_start) = (Instant::now(), cpu_seconds());
     policy.update(&request, &Quiet)?;

@@ -13,7 +13,7 @@ use azr_plugin::{
     Answer, Backend, CallContext, ControlTokens, Domain, Engine, Executor, GenerateRequest, Job,
     Limits, LossSpec, Message, ModelSpec, OptimizerSpec, Proposal, ProposeRequest, Purpose, Ratio,
     RlOptimizer, Role, RolloutSummary, Sampling, ScoreRequest, Services, Task, Tokenizer,
-    TrainSequence, UpdateRequest,
+    TrainSequence, UpdateBounds, UpdateRequest,
 };
 use serde_json::json;
 
@@ -196,6 +196,7 @@ fn backend(out: &mut String, backend: &dyn Backend) {
             weight_decay: 0.1,
             max_grad_norm: 0.5,
         },
+        bounds: UpdateBounds { loss_min: -0.5, loss_max: f64::INFINITY, grad_norm_max: 3.25 },
     };
     note(out, policy.update(&update, &context));
     note(out, policy.save(Path::new("out"), true));

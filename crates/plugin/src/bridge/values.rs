@@ -9,8 +9,8 @@ use crate::{
     GenerateRequest, Grade, GroupStats, Job, JobReport, LimitKind, Limits, LossSpec, Message,
     ModelSpec, OptimizerSpec, Outcome, PluginError, PolicyInfo, Prompt, PromptBody, Proposal,
     ProposeRequest, Protection, Purpose, Ratio, ReferenceRule, Result, Role, RolloutSummary,
-    Sampling, ScoreRequest, StepPlan, Task, TaskKind, TokenizerInfo, TrainSequence, UpdateReport,
-    UpdateRequest, Validation,
+    Sampling, ScoreRequest, StepPlan, Task, TaskKind, TokenizerInfo, TrainSequence, UpdateBounds,
+    UpdateReport, UpdateRequest, Validation,
 };
 
 macro_rules! structs {
@@ -41,7 +41,8 @@ structs! {
     TrainSequence { prompt, response, behaviour_logprobs, advantages, weights } + ext_json;
     LossSpec { ratio, clip_low, clip_high, dual_clip, entropy_coef, temperature } + ext_json;
     OptimizerSpec { learning_rate, beta1, beta2, epsilon, weight_decay, max_grad_norm } + ext_json;
-    UpdateRequest { sequences, loss, optimizer } + ext_json;
+    UpdateRequest { sequences, loss, optimizer, bounds } + ext_json;
+    UpdateBounds { loss_min, loss_max, grad_norm_max } + ext_json;
     UpdateReport {
         loss, entropy, grad_norm, clip_fraction, logprob_gap_mean, logprob_gap_max, n_tokens, applied
     } + ext_json;

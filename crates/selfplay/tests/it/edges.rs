@@ -42,14 +42,16 @@ fn metrics_are_finite_and_named_as_promised() {
         "update/skipped",
         "buffer/toy/abduction/size",
         "buffer/toy/abduction/duplicate_rate",
+        "buffer/toy/abduction/duplicate_rate_stored",
+        "buffer/toy/abduction/duplicate_rate_repeated",
+        "propose/toy/deduction/solve_rate_hist_0",
+        "propose/toy/deduction/solve_rate_hist_4",
         "buffer/toy/abduction/age_mean",
         "safety/flag_rate",
     ] {
         assert!(metrics.contains_key(name), "{name} is missing of {:?}", metrics.keys());
     }
-    assert!(
-        metrics.keys().any(|name| name.starts_with("estimate/toy/") && name.ends_with("_of_4"))
-    );
+    assert!(!metrics.contains_key("propose/toy/deduction/solve_rate_hist_5"), "four samples");
 }
 
 #[test]

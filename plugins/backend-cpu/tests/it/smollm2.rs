@@ -8,7 +8,7 @@ use std::sync::Arc;
 use azr_cpu::Cpu;
 use azr_plugin::{
     FinishReason, GenerateRequest, LossSpec, OptimizerSpec, Quiet, Ratio, Sampling, ScoreRequest,
-    TrainSequence, UpdateRequest,
+    TrainSequence, UpdateBounds, UpdateRequest,
 };
 use azr_transformer::{Device, GenerateLimits, Model, Vocabulary};
 use azr_weights::models::models_dir;
@@ -148,7 +148,8 @@ fn cross_entropy<D: Device>(model: &Model<D>, batch: &[Vec<u32>]) -> (f64, Updat
         weight_decay: 0.0,
         max_grad_norm: 0.0,
     };
-    (loss, UpdateRequest { sequences, loss: loss_spec, optimizer })
+    let bounds = UpdateBounds::default();
+    (loss, UpdateRequest { sequences, loss: loss_spec, optimizer, bounds })
 }
 
 fn check_training<D: Device>(model: &mut Model<D>) {

@@ -1,0 +1,59 @@
+//! The held-out sets of a run: those built in by name, others from files.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use azr_run::{RunError, parse_tasks};
+use azr_selfplay::HeldOutSet;
+
+/// Sets that are part of this binary: name, and tasks as a run's buffer log has them.
+const BUILT_IN: [(&str, &[u8]); 2] = [
+    ("heldout", include_bytes!("../../../tests/data/heldout/heldout.jsonl")),
+    ("cruxeval", include_bytes!("../../../tests/data/heldout/cruxeval.jsonl")),
+];
+
+/// Reads the sets that `names` (names of built-in sets, or paths) choose.
+pub(crate) fn read(names: &[String]) -> Result<Vec<HeldOutSet>> {
+    names.iter().map(|name| read_one(name)).collect()
+}
+
+/// Whether `name` is a set of this binary rather than a path.
+pub(crate) fn is_built_in(name: &str) -> bool {
+    BUILT_IN.iter().any(|(built_in, _)| *built_in == name)
+}
+
+fn read_one(name: &str) -> Result<HeldOutSet> {
+    let path = Path::new(name);
+    if let Some((_, text)) = BUILT_IN.iter().find(|(built_in, _)| *built_in == name) {
+        return Ok(HeldOutSet { name: name.to_owned(), tasks: parse_tasks(path, text)? });
+    }
+    if !path.exists() {
+        let known = BUILT_IN.map(|(name, _)| name).join(", ");
+        let message = format!("`eval.sets` names `{name}`, which is no file; built in are {known}");
+        return Err(RunError::Config { message }.into());
+    }
+    let text = std::fs::read(path).with_context(|| format!("cannot read `{name}`"))?;
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
+    Ok(HeldOutSet { name: stem, tasks: parse_tasks(path, &text)? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_built_in_sets_are_whole_and_can_be_kept_out() {
+        for set in read(&["heldout".to_owned(), "cruxeval".to_owned()]).unwrap() {
+            for kind in ["deduction", "abduction", "induction"] {
+                let is_absent = set.tasks.iter().all(|entry| entry.kind != kind);
+                assert!(!is_absent || set.name == "cruxeval", "{} lacks {kind}", set.name);
+            }
+            assert!(set.tasks.len() >= 100, "{} has {} tasks", set.name, set.tasks.len());
+            let is_sound = |entry: &azr_selfplay::BufferEntry| {
+                entry.domain == "code" && entry.step == 0 && entry.task.subject.len() == 32
+            };
+            assert!(set.tasks.iter().all(is_sound), "{}", set.name);
+        }
+        assert!(is_built_in("heldout") && !is_built_in("heldout.jsonl"));
+    }
+}

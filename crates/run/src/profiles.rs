@@ -1,0 +1,170 @@
+//! The named sets of defaults.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+
+use azr_selfplay::SelfPlayConfig;
+use serde::{Deserialize, Serialize};
+use toml::{Table, Value};
+
+use crate::config::invalid;
+use crate::{EngineChoice, EvalConfig, Result, RunConfig, RunError};
+
+/// Name of the model that is built in, and of the profile that suits it.
+pub const NANO: &str = "nano";
+
+/// The model of a run that names none.
+pub(crate) const DEFAULT_MODEL: &str = "smollm2-135m";
+
+/// A named set of defaults; `ARCHITECTURE.md` tells where they differ.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Profile {
+    /// The built-in model learns within minutes on two cores.
+    Nano,
+    /// The published system's settings, the defects included that shape its numbers.
+    Paper,
+    /// Our fixes, sized for one small machine.
+    Robust,
+}
+
+impl FromStr for Profile {
+    type Err = RunError;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text {
+            "nano" => Ok(Self::Nano),
+            "paper" => Ok(Self::Paper),
+            "robust" => Ok(Self::Robust),
+            _ => Err(invalid(format!(
+                "unknown profile `{text}`: there are `nano`, `paper` and `robust`"
+            ))),
+        }
+    }
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Nano => "nano",
+            Self::Paper => "paper",
+            Self::Robust => "robust",
+        })
+    }
+}
+
+impl Profile {
+    /// The profile of a run that names none: that of its model.
+    pub(crate) fn of_model(model: &str) -> Self {
+        if model == NANO { Self::Nano } else { Self::Robust }
+    }
+}
+
+impl RunConfig {
+    /// The defaults of `profile`.
+    pub fn of_profile(profile: Profile) -> Self {
+        match profile {
+            Profile::Nano => nano(),
+            Profile::Paper => paper(),
+            Profile::Robust => robust(),
+        }
+    }
+}
+
+/// Our fixes. A step fits a laptop: small batches, few samples.
+fn robust() -> RunConfig {
+    RunConfig {
+        profile: Profile::Robust,
+        model: "smollm2-135m".to_owned(),
+        steps: 10,
+        save_every: 10,
+        keep_checkpoints: 2,
+        plugins: Vec::new(),
+        selfplay: SelfPlayConfig {
+            batch_size: 4,
+            learnability_samples: 4,
+            ..SelfPlayConfig::robust()
+        },
+        eval: EvalConfig { every: 10, sets: Vec::new(), tasks_per_kind: 0 },
+        tokenizer: EngineChoice::named("hf"),
+        backend: EngineChoice::named("cpu"),
+        executor: EngineChoice::named("auto"),
+        optimizer: EngineChoice::named("trr++"),
+        domains: BTreeMap::from([("code".to_owned(), Table::new())]),
+    }
+}
+
+/// The published system. Its prompts, references and lengths fit models of 3 B parameters and more.
+fn paper() -> RunConfig {
+    let mut optimizer = EngineChoice::named("trr++");
+    for (key, value) in [("clip_high", 0.2), ("dual_clip", 0.0), ("weight_decay", 0.01)] {
+        optimizer.options.insert(key.to_owned(), Value::Float(value));
+    }
+    let code = toml::toml! {
+        prompt_style = "chat"
+        references = 6
+        induction_inputs = 10
+        max_new_tokens = { propose = 8096, deduction = 8096, abduction = 8096, induction = 8096 }
+        limits = { wall_ms = 10_000, cpu_ms = 10_000 }
+    };
+    RunConfig {
+        profile: Profile::Paper,
+        steps: 500,
+        selfplay: SelfPlayConfig::paper(),
+        optimizer,
+        domains: BTreeMap::from([("code".to_owned(), code)]),
+        ..robust()
+    }
+}
+
+/// What teaches the built-in model within ten minutes on two cores; `docs/learning.md` has what was tried.
+fn nano() -> RunConfig {
+    let mut optimizer = EngineChoice::named("trr++");
+    optimizer.options = toml::toml! {
+        estimator = "prompt_relative"
+        learning_rate = 1e-4
+    };
+    RunConfig {
+        profile: Profile::Nano,
+        model: NANO.to_owned(),
+        steps: 40,
+        selfplay: SelfPlayConfig {
+            batch_size: 16,
+            learnability_samples: 8,
+            reuse_estimates: true,
+            solver_samples: 8,
+            ..SelfPlayConfig::robust()
+        },
+        eval: EvalConfig {
+            every: 10,
+            sets: vec!["heldout".to_owned(), "cruxeval".to_owned()],
+            tasks_per_kind: 50,
+        },
+        optimizer,
+        ..robust()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_paper_profile_sets_the_options_that_the_optimizer_calls_paper() {
+        let options = RunConfig::of_profile(Profile::Paper).optimizer.options;
+        let options: azr_rl_policy_gradient::Options = options.try_into().unwrap();
+        assert_eq!(options, azr_rl_policy_gradient::Options::paper());
+    }
+
+    #[test]
+    fn every_profile_makes_a_run_and_is_found_by_its_name() {
+        for profile in [Profile::Nano, Profile::Paper, Profile::Robust] {
+            let config = RunConfig::of_profile(profile);
+            config.validate().unwrap();
+            assert_eq!(profile.to_string().parse::<Profile>().unwrap(), config.profile);
+            let options = config.optimizer.options;
+            options.try_into::<azr_rl_policy_gradient::Options>().unwrap();
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! How many of the held-out tasks the policy solves, asked once each, with the likeliest token always.
+
+use std::collections::BTreeMap;
+
+use azr_plugin::Task;
+
+use crate::metrics::{Metrics, share};
+use crate::stage::{Ask, Rollout, Stage};
+use crate::{Finish, Phase, Result, RolloutPhase, RolloutRecord};
+
+/// What an evaluation found. It changes nothing about the run.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Evaluation {
+    /// The step after which it was made; 0 before the first.
+    pub step: u64,
+    /// `<set>/solve_rate_mean` (over kinds), `<set>/solve_rate_<kind>`, `<set>/format_rate`, `<set>/tokens_mean`,
+    /// `<set>/truncated_rate`, `<set>/n_tasks`. A function of the weights and the tasks alone.
+    pub metrics: BTreeMap<String, f64>,
+    /// Durations in seconds.
+    pub timings: BTreeMap<String, f64>,
+    /// Every answer, set by set.
+    pub rollouts: Vec<RolloutRecord>,
+}
+
+/// A task of a set, and its answer where it could be asked.
+struct Asked {
+    set: usize,
+    channel: usize,
+    answer: Option<Rollout>,
+}
+
+/// Solves the tasks of all sets in one wave: all of them, or at most `tasks_per_kind` of each kind of a set, evenly
+/// spaced; 0 means all. A task whose prompt is too long counts as not solved.
+pub(crate) fn evaluate(stage: &mut Stage<'_>, tasks_per_kind: usize) -> Result<Evaluation> {
+    let (mut asked, mut tasks) = (Vec::new(), Vec::new());
+    for (set, (_, of_set)) in stage.held_out.sets.iter().enumerate() {
+        for (channel, task) in thinned(of_set, tasks_per_kind) {
+            asked.push(Asked { set, channel, answer: None });
+            tasks.push((channel, task));
+        }
+    }
+    let prompts = stage.solve_prompts(tasks.clone())?;
+    let fitting = stage.fitting(&prompts)?;
+    let (mut asks, mut positions, mut of_asks) = (Vec::new(), Vec::new(), Vec::new());
+    for (position, (((channel, task), prompt), tokens)) in
+        tasks.into_iter().zip(prompts).zip(fitting).enumerate()
+    {
+        if let Some(tokens) = tokens {
+            // Greedy answers do not depend on the seed.
+            asks.push(Ask { channel, prompt, tokens, seeds: vec![0] });
+            positions.push(position);
+            of_asks.push(task);
+        }
+    }
+    let mut answers: Vec<Rollout> =
+        stage.generate(RolloutPhase::Evaluate, asks)?.into_iter().flatten().collect();
+    stage.grade(Phase::GradeEvaluation, &mut answers, of_asks)?;
+    for (position, answer) in positions.into_iter().zip(answers) {
+        asked[position].answer = Some(answer);
+    }
+    let mut metrics = Metrics::default();
+    for (number, (name, _)) in stage.held_out.sets.iter().enumerate() {
+        let of_set: Vec<&Asked> = asked.iter().filter(|asked| asked.set == number).collect();
+        set_metrics(stage, name, &of_set, &mut metrics);
+    }
+    let seconds =
+        |(phase, seconds): (&Phase, &f64)| (format!("time/{}_s", phase.as_str()), *seconds);
+    Ok(Evaluation {
+        step: stage.step,
+        metrics: metrics.0,
+        timings: stage.seconds.iter().map(seconds).collect(),
+        rollouts: asked.into_iter().filter_map(|asked| Some(asked.answer?.record)).collect(),
+    })
+}
+
+/// At most `n` tasks of each channel, evenly spaced; all of them when `n` is 0.
+fn thinned(tasks: &[(usize, Task)], n: usize) -> Vec<(usize, Task)> {
+    let mut by_channel: BTreeMap<usize, Vec<&Task>> = BTreeMap::new();
+    for (channel, task) in tasks {
+        by_channel.entry(*channel).or_default().push(task);
+    }
+    let mut kept = Vec::new();
+    for (channel, tasks) in by_channel {
+        let count = if n == 0 { tasks.len() } else { n.min(tasks.len()) };
+        kept.extend((0..count).map(|i| (channel, tasks[i * tasks.len() / count].clone())));
+    }
+    kept
+}
+
+fn set_metrics(stage: &Stage<'_>, set: &str, asked: &[&Asked], metrics: &mut Metrics) {
+    let mut by_kind: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+    for Asked { channel, answer, .. } in asked {
+        let score = answer.as_ref().and_then(|answer| answer.record.score).unwrap_or(0.0);
+        by_kind.entry(&stage.channels[*channel].kind.name).or_default().push(f64::from(score));
+    }
+    let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
+    let rates: Vec<f64> = by_kind.values().map(|scores| mean(scores)).collect();
+    for (kind, rate) in by_kind.keys().zip(&rates) {
+        metrics.set(format!("{set}/solve_rate_{kind}"), *rate);
+    }
+    metrics.mean(format!("{set}/solve_rate_mean"), rates.into_iter());
+    metrics.set(format!("{set}/n_tasks"), asked.len() as f64);
+    let answers = || asked.iter().filter_map(|asked| asked.answer.as_ref());
+    let records = || answers().map(|answer| &answer.record);
+    metrics.mean(format!("{set}/format_rate"), records().map(|record| share(record.well_formed)));
+    metrics.mean(format!("{set}/tokens_mean"), records().map(|record| record.n_tokens as f64));
+    let is_cut = |record: &RolloutRecord| matches!(record.finish, Finish::Length | Finish::Context);
+    metrics.mean(format!("{set}/truncated_rate"), records().map(|record| share(is_cut(record))));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subsets_are_evenly_spaced_and_per_kind() {
+        let task = |number: usize| Task {
+            kind: String::new(),
+            key: number.to_string(),
+            subject: String::new(),
+            payload: String::new(),
+        };
+        let tasks: Vec<(usize, Task)> = (0..12).map(|number| (number % 2, task(number))).collect();
+        let keys = |n| -> Vec<(usize, String)> {
+            thinned(&tasks, n).into_iter().map(|(channel, task)| (channel, task.key)).collect()
+        };
+        let expected = [(0, "0"), (0, "4"), (0, "8"), (1, "1"), (1, "5"), (1, "9")];
+        assert_eq!(keys(3), expected.map(|(channel, key)| (channel, key.to_owned())));
+        assert_eq!((keys(0).len(), keys(100).len()), (12, 12));
+    }
+}

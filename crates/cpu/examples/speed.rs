@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 use azr_cpu::{Cpu, InstructionSet};
 use azr_plugin::{LossSpec, Ratio};
 use azr_transformer::{
-    AdamStep, AttentionSequence, AttentionShape, Device, KeySpan, SampleSpec, TokenTargets,
+    AdamStep, AttentionSequence, AttentionShape, Device, KeySpan, Moment, SampleSpec, StatePrecision,
+    TokenTargets,
 };
 
 const HIDDEN: usize = 576;
@@ -196,8 +197,7 @@ fn small_operations(cpu: &Cpu) {
     let positions: Vec<u32> = (0..512).collect();
     let seconds = best(|| cpu.rope(&mut y, 9, 64, &positions, 1e5, false).unwrap());
     report("rope, 512 rows of 576", seconds, 0.0, bytes(2 * HIDDEN));
-    let mut parameters: Vec<_> = (0..4).map(|_| matrix(cpu, 4 * 1536, 4 * HIDDEN)).collect();
-    let [p, g, m, v] = &mut parameters[..] else { return };
+    let (mut p, g) = (matrix(cpu, 4 * 1536, 4 * HIDDEN), matrix(cpu, 4 * 1536, 4 * HIDDEN));
     let step = AdamStep {
         learning_rate: 1e-5,
         beta1: 0.9,
@@ -206,11 +206,19 @@ fn small_operations(cpu: &Cpu) {
         weight_decay: 0.1,
         grad_scale: 1.0,
         t: 3,
+        rounding_key: 1,
     };
     let n_bytes = 4.0 * (16 * 1536 * HIDDEN) as f64;
-    let seconds = best(|| cpu.matrix_adamw(p, g, m, v, step).unwrap());
-    report("matrix_adamw, 14 million parameters", seconds, 0.0, 7.0 * n_bytes);
-    let seconds = best(|| assert!(cpu.matrix_sum_squares(g).unwrap() > 0.0));
+    for (precision, state_bytes) in
+        [(StatePrecision::F32, 4.0), (StatePrecision::Bf16, 2.0), (StatePrecision::Int8, 1.0)]
+    {
+        let state = |moment| cpu.matrix_state(&g, precision, moment).unwrap();
+        let (mut m, mut v) = (state(Moment::First), state(Moment::Second));
+        let seconds = best(|| cpu.matrix_adamw(&mut p, &g, &mut m, &mut v, step).unwrap());
+        let name = format!("matrix_adamw, 14 million parameters, {precision:?} state");
+        report(&name, seconds, 0.0, (3.0 + state_bytes) * n_bytes);
+    }
+    let seconds = best(|| assert!(cpu.matrix_sum_squares(&g).unwrap() > 0.0));
     report("matrix_sum_squares, 14 million", seconds, 0.0, n_bytes);
 }
 

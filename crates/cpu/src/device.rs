@@ -2,8 +2,8 @@
 
 use azr_plugin::LossSpec;
 use azr_transformer::{
-    AdamStep, AttentionSequence, AttentionShape, Device, DeviceResult, SampleSpec, TokenScores,
-    TokenTargets,
+    AdamStep, AttentionSequence, AttentionShape, Device, DeviceResult, Moment, SampleSpec,
+    StatePrecision, TokenScores, TokenTargets,
 };
 
 use crate::Cpu;
@@ -11,6 +11,7 @@ use crate::attention::backward::Operands;
 use crate::checks::{area, attention, ensure, equal, first, first_mut, indices};
 use crate::head::LossOperands;
 use crate::matrix::Matrix;
+use crate::state::State;
 use crate::storage::Storage;
 
 /// Float32 values in the machine's memory.
@@ -20,6 +21,7 @@ pub struct Buffer(Storage);
 impl Device for Cpu {
     type Buffer = Buffer;
     type Matrix = Matrix;
+    type State = State;
 
     fn describe(&self) -> String {
         let n_threads = self.pool.n_threads();
@@ -396,20 +398,58 @@ impl Device for Cpu {
         Ok(self.sum_squares_values(&matrix.panels))
     }
 
+    fn state(
+        &self,
+        like: &Buffer,
+        precision: StatePrecision,
+        moment: Moment,
+    ) -> DeviceResult<State> {
+        State::zeros(like.0.len(), precision, moment)
+    }
+
+    fn matrix_state(
+        &self,
+        like: &Matrix,
+        precision: StatePrecision,
+        moment: Moment,
+    ) -> DeviceResult<State> {
+        State::zeros(like.panels.len(), precision, moment)
+    }
+
+    fn state_write(&self, state: &mut State, values: &Buffer) -> DeviceResult<()> {
+        equal("number of values", values.0.len(), state.len())?;
+        state.write(&values.0);
+        Ok(())
+    }
+
+    fn matrix_state_write(&self, state: &mut State, values: &Matrix) -> DeviceResult<()> {
+        equal("number of values", values.panels.len(), state.len())?;
+        state.write(&values.panels);
+        Ok(())
+    }
+
+    fn state_read(&self, state: &State, out: &mut Buffer) -> DeviceResult<()> {
+        equal("number of values", out.0.len(), state.len())?;
+        state.read(&mut out.0);
+        Ok(())
+    }
+
+    fn matrix_state_read(&self, state: &State, out: &mut Matrix) -> DeviceResult<()> {
+        equal("number of values", out.panels.len(), state.len())?;
+        state.read(&mut out.panels);
+        Ok(())
+    }
+
     fn adamw(
         &self,
         p: &mut Buffer,
         g: &Buffer,
-        m: &mut Buffer,
-        v: &mut Buffer,
+        m: &mut State,
+        v: &mut State,
         step: AdamStep,
     ) -> DeviceResult<()> {
-        equal(
-            "lengths of gradient and moments",
-            [g.0.len(), m.0.len(), v.0.len()],
-            [p.0.len(); 3],
-        )?;
-        self.adamw_values(&mut p.0, &g.0, &mut m.0, &mut v.0, step);
+        equal("lengths of gradient and state", [g.0.len(), m.len(), v.len()], [p.0.len(); 3])?;
+        self.adamw_values(&mut p.0, &g.0, m, v, step);
         Ok(())
     }
 
@@ -417,13 +457,14 @@ impl Device for Cpu {
         &self,
         p: &mut Matrix,
         g: &Matrix,
-        m: &mut Matrix,
-        v: &mut Matrix,
+        m: &mut State,
+        v: &mut State,
         step: AdamStep,
     ) -> DeviceResult<()> {
         let shape = |matrix: &Matrix| (matrix.n_out, matrix.n_in);
-        equal("shapes of gradient and moments", [shape(g), shape(m), shape(v)], [shape(p); 3])?;
-        self.adamw_values(&mut p.panels, &g.panels, &mut m.panels, &mut v.panels, step);
+        equal("shapes of parameters and gradient", shape(g), shape(p))?;
+        equal("lengths of parameters and state", [m.len(), v.len()], [p.panels.len(); 2])?;
+        self.adamw_values(&mut p.panels, &g.panels, m, v, step);
         Ok(())
     }
 }

@@ -20,6 +20,7 @@ mod sample;
 mod scratch;
 mod simd;
 mod split;
+mod state;
 mod storage;
 mod tile;
 mod vectors;
@@ -29,6 +30,7 @@ use azr_transformer::{DeviceError, DeviceResult};
 pub use device::Buffer;
 pub use matrix::Matrix;
 pub use simd::InstructionSet;
+pub use state::State;
 
 /// The CPU.
 #[derive(Debug)]

@@ -1,12 +1,16 @@
 //! AdamW and sums of squares: one pass over memory each.
 
+use std::sync::Mutex;
+
 use azr_transformer::AdamStep;
+use azr_transformer::packing::{BLOCK, Rounding};
 
 use crate::Cpu;
 use crate::simd::{Kernel, LANES, Simd};
+use crate::state::{Part, State};
 use crate::vectors::{load, store};
 
-/// Values that one task takes.
+/// Values that one task takes, a multiple of [`BLOCK`].
 const VALUES: usize = 1 << 15;
 
 struct AdamW<'a> {
@@ -46,6 +50,36 @@ impl Kernel for AdamW<'_> {
     }
 }
 
+/// AdamW on state that is packed: each block is unpacked, stepped and packed again while it is in the cache.
+struct PackedAdamW<'a> {
+    p: &'a mut [f32],
+    g: &'a [f32],
+    m: Part<'a>,
+    v: Part<'a>,
+    /// Index of the first value.
+    first: usize,
+    step: AdamStep,
+}
+
+impl Kernel for PackedAdamW<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, s: S) {
+        let Self { p, g, mut m, mut v, first, step } = self;
+        let (mut m_values, mut v_values) = ([0.0; BLOCK], [0.0; BLOCK]);
+        for (block, (p, g)) in p.chunks_mut(BLOCK).zip(g.chunks(BLOCK)).enumerate() {
+            let (m_values, v_values) = (&mut m_values[..p.len()], &mut v_values[..p.len()]);
+            m.unpack(block, m_values);
+            v.unpack(block, v_values);
+            AdamW { p, g, m: m_values, v: v_values, step }.run(s);
+            let index = first + block * BLOCK;
+            m.pack(block, m_values, Rounding::Stochastic(step.rounding_key), index);
+            v.pack(block, v_values, Rounding::Stochastic(!step.rounding_key), index);
+        }
+    }
+}
+
 struct SumSquares<'a>(&'a [f32]);
 
 impl Kernel for SumSquares<'_> {
@@ -68,18 +102,35 @@ impl Kernel for SumSquares<'_> {
 }
 
 impl Cpu {
-    /// One AdamW step (arXiv 1711.05101) on slices of one length.
+    /// One AdamW step (arXiv 1711.05101) on values and state of one length.
     pub(crate) fn adamw_values(
         &self,
         p: &mut [f32],
         g: &[f32],
-        m: &mut [f32],
-        v: &mut [f32],
+        m: &mut State,
+        v: &mut State,
         step: AdamStep,
     ) {
         let len = p.len();
-        self.pool.split_rows(len, VALUES, [(p, 1), (m, 1), (v, 1)], |part, [p, m, v]| {
-            self.backend.run(AdamW { p, g: &g[part], m, v, step });
+        if let (Some(m), Some(v)) = (m.as_f32_mut(), v.as_f32_mut()) {
+            return self.pool.split_rows(len, VALUES, [(p, 1), (m, 1), (v, 1)], |part, [p, m, v]| {
+                self.backend.run(AdamW { p, g: &g[part], m, v, step });
+            });
+        }
+        let parts = p.chunks_mut(VALUES).zip(g.chunks(VALUES));
+        let parts = parts.zip(m.parts(VALUES).into_iter().zip(v.parts(VALUES))).enumerate();
+        let parts: Vec<_> = parts
+            .map(|(index, ((p, g), (m, v)))| {
+                let kernel = PackedAdamW { p, g, m, v, first: index * VALUES, step };
+                Mutex::new(Some(kernel))
+            })
+            .collect();
+        self.pool.run(parts.len(), &|index, _| {
+            if let Ok(mut part) = parts[index].lock()
+                && let Some(kernel) = part.take()
+            {
+                self.backend.run(kernel);
+            }
         });
     }
 
@@ -87,7 +138,7 @@ impl Cpu {
     pub(crate) fn sum_squares_values(&self, values: &[f32]) -> f64 {
         let mut sums = vec![0.0_f64; values.len().div_ceil(VALUES)];
         let shared: Vec<_> =
-            sums.iter_mut().zip(values.chunks(VALUES)).map(std::sync::Mutex::new).collect();
+            sums.iter_mut().zip(values.chunks(VALUES)).map(Mutex::new).collect();
         self.pool.run(shared.len(), &|index, _| {
             if let Ok(mut part) = shared[index].lock() {
                 *part.0 = self.backend.run(SumSquares(part.1));

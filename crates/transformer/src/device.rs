@@ -98,6 +98,41 @@ pub struct TokenScores {
     pub entropies: Vec<f32>,
 }
 
+/// In which precision the optimizer's running means are kept between steps. Steps are computed in float32 whatever it
+/// is; see [`crate::packing`] for what is lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum StatePrecision {
+    /// Four bytes a value.
+    #[default]
+    F32,
+    /// bfloat16, two bytes a value.
+    Bf16,
+    /// One byte a value and four for each block of [`crate::packing::BLOCK`].
+    Int8,
+}
+
+/// Which of the optimizer's two running means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Moment {
+    /// Of the gradient, `m`.
+    First,
+    /// Of its square, `v`, which is never negative.
+    Second,
+}
+
+impl Moment {
+    /// Both, in the order in which they are saved.
+    pub const ALL: [Self; 2] = [Self::First, Self::Second];
+
+    /// What is appended to a parameter's name: `.m` or `.v`.
+    pub const fn suffix(self) -> &'static str {
+        match self {
+            Self::First => ".m",
+            Self::Second => ".v",
+        }
+    }
+}
+
 /// Hyper-parameters of one AdamW step, with what the caller worked out about it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdamStep {
@@ -115,14 +150,18 @@ pub struct AdamStep {
     pub grad_scale: f32,
     /// 1-based number of this step, for bias correction.
     pub t: u64,
+    /// Key of the rounding of packed state: a function of the step and the parameter.
+    pub rounding_key: u32,
 }
 
 /// A device that can run and train the transformer.
 pub trait Device: Send + Sync + 'static {
     /// One-dimensional float32 storage.
     type Buffer: Send + Sync;
-    /// A `[n_out, n_in]` weight, gradient or moment matrix.
+    /// A `[n_out, n_in]` weight or gradient matrix.
     type Matrix: Send + Sync;
+    /// One running mean of the optimizer for the values of a buffer or a matrix, in their layout.
+    type State: Send + Sync;
 
     /// The device in words, for example `cpu (avx2, 2 threads)`.
     fn describe(&self) -> String;
@@ -359,13 +398,40 @@ pub trait Device: Send + Sync + 'static {
     fn sum_squares(&self, buffer: &Self::Buffer) -> DeviceResult<f64>;
     /// Sum of squares of a matrix.
     fn matrix_sum_squares(&self, matrix: &Self::Matrix) -> DeviceResult<f64>;
-    /// One AdamW step on a vector of parameters: gradient `g`, moments `m` and `v`.
+    /// State of zeros for the values of `like`.
+    fn state(
+        &self,
+        like: &Self::Buffer,
+        precision: StatePrecision,
+        moment: Moment,
+    ) -> DeviceResult<Self::State>;
+    /// State of zeros for the values of the matrix `like`.
+    fn matrix_state(
+        &self,
+        like: &Self::Matrix,
+        precision: StatePrecision,
+        moment: Moment,
+    ) -> DeviceResult<Self::State>;
+    /// Packs `values` into `state`; what [`Device::state_read`] gave comes back to the bit.
+    fn state_write(&self, state: &mut Self::State, values: &Self::Buffer) -> DeviceResult<()>;
+    /// Packs the matrix `values` into `state`.
+    fn matrix_state_write(
+        &self,
+        state: &mut Self::State,
+        values: &Self::Matrix,
+    ) -> DeviceResult<()>;
+    /// Unpacks `state` into `out`.
+    fn state_read(&self, state: &Self::State, out: &mut Self::Buffer) -> DeviceResult<()>;
+    /// Unpacks `state` into the matrix `out`.
+    fn matrix_state_read(&self, state: &Self::State, out: &mut Self::Matrix) -> DeviceResult<()>;
+
+    /// One AdamW step on a vector of parameters: gradient `g`, running means `m` and `v`.
     fn adamw(
         &self,
         p: &mut Self::Buffer,
         g: &Self::Buffer,
-        m: &mut Self::Buffer,
-        v: &mut Self::Buffer,
+        m: &mut Self::State,
+        v: &mut Self::State,
         step: AdamStep,
     ) -> DeviceResult<()>;
     /// One AdamW step on a matrix of parameters.
@@ -373,8 +439,8 @@ pub trait Device: Send + Sync + 'static {
         &self,
         p: &mut Self::Matrix,
         g: &Self::Matrix,
-        m: &mut Self::Matrix,
-        v: &mut Self::Matrix,
+        m: &mut Self::State,
+        v: &mut Self::State,
         step: AdamStep,
     ) -> DeviceResult<()>;
 }

@@ -12,6 +12,7 @@ mod forward;
 mod generate;
 mod memory;
 mod model;
+mod optimizer;
 mod parameters;
 mod policy;
 mod rows;
@@ -21,12 +22,13 @@ mod update;
 
 pub use device::{
     AdamStep, AttentionSequence, AttentionShape, Device, DeviceError, DeviceResult, KeySpan,
-    SampleSpec, TokenScores, TokenTargets,
+    Moment, SampleSpec, StatePrecision, TokenScores, TokenTargets,
 };
 pub use error::{Result, TransformerError};
 pub use generate::{GenerateLimits, Vocabulary};
 pub use memory::MemoryUse;
-pub use model::{MemoryProbe, Model, Moment};
+pub use model::{MemoryProbe, Model, TrainingOptions};
+pub use optimizer::packing;
 pub use policy::{DevicePolicy, PolicyLimits};
 pub use update::DEFAULT_MICRO_BATCH_ROWS;
 

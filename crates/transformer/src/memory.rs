@@ -1,11 +1,12 @@
 //! How much memory a call needs, and refusing it in words before the system ends the process.
 
-use azr_weights::ModelConfig;
+use azr_weights::{ModelConfig, TensorSpec};
 
-use crate::device::Device;
+use crate::device::{Device, StatePrecision};
 use crate::error::{Result, TransformerError};
 use crate::forward::Keep;
 use crate::model::{MemoryProbe, Model};
+use crate::optimizer::packing::BLOCK;
 use crate::parameters::n_values;
 
 /// What memory is needed for.
@@ -79,6 +80,16 @@ pub(crate) fn row_bytes(n_rows: usize, n_values: usize) -> u64 {
 /// Bytes of one copy of a model's parameters.
 pub(crate) fn parameter_bytes(config: &ModelConfig) -> u64 {
     config.tensors().iter().map(|spec| row_bytes(1, n_values(spec))).sum()
+}
+
+/// Bytes of the optimizer's two running means of tensors like `specs`.
+pub(crate) fn optimizer_bytes(specs: &[TensorSpec], precision: StatePrecision) -> u64 {
+    let bytes = |n: u64| match precision {
+        StatePrecision::F32 => n.saturating_mul(4),
+        StatePrecision::Bf16 => n.saturating_mul(2),
+        StatePrecision::Int8 => n.saturating_add(n.div_ceil(BLOCK as u64).saturating_mul(4)),
+    };
+    specs.iter().map(|spec| bytes(n_values(spec) as u64).saturating_mul(2)).sum()
 }
 
 /// Fails if `probe` knows that less than `needed` bytes are free.

@@ -4,9 +4,10 @@ use std::sync::Arc;
 
 use azr_weights::{ModelConfig, TensorSpec};
 
-use crate::device::{AttentionShape, Device};
+use crate::device::{AttentionShape, Device, Moment, StatePrecision};
 use crate::error::{Result, TransformerError};
-use crate::memory::{MemoryUse, check_free, parameter_bytes};
+use crate::memory::{MemoryUse, check_free, optimizer_bytes, parameter_bytes};
+use crate::optimizer::OptimizerState;
 use crate::parameters::{Parameters, check_config, n_values, random_values};
 
 /// Says how many bytes are free for a model, where that is known.
@@ -18,6 +19,7 @@ pub struct Model<D: Device> {
     pub(crate) config: ModelConfig,
     pub(crate) specs: Vec<TensorSpec>,
     pub(crate) weights: Parameters<D>,
+    pub(crate) options: TrainingOptions,
     pub(crate) training: Option<Training<D>>,
     pub(crate) free_memory: MemoryProbe,
 }
@@ -25,32 +27,14 @@ pub struct Model<D: Device> {
 /// What only a model that learns needs.
 pub(crate) struct Training<D: Device> {
     pub(crate) gradients: Parameters<D>,
-    pub(crate) first_moment: Parameters<D>,
-    pub(crate) second_moment: Parameters<D>,
-    /// Optimizer steps taken.
-    pub(crate) n_steps: u64,
+    pub(crate) optimizer: OptimizerState<D>,
 }
 
-/// Which of AdamW's two running means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Moment {
-    /// Of the gradient, `m`.
-    First,
-    /// Of its square, `v`.
-    Second,
-}
-
-impl Moment {
-    /// Both, in the order in which they are saved.
-    pub const ALL: [Self; 2] = [Self::First, Self::Second];
-
-    /// What is appended to a parameter's name: `.m` or `.v`.
-    pub const fn suffix(self) -> &'static str {
-        match self {
-            Self::First => ".m",
-            Self::Second => ".v",
-        }
-    }
+/// How a model learns. Fixed for the life of a model.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct TrainingOptions {
+    /// Precision of the optimizer's running means between steps.
+    pub optimizer_state: StatePrecision,
 }
 
 impl<D: Device> std::fmt::Debug for Model<D> {
@@ -82,7 +66,8 @@ impl<D: Device> Model<D> {
         for (spec, mut tensor) in specs.iter().zip(weights.tensors_mut()) {
             tensor.write(&device, spec, &read(&spec.name)?)?;
         }
-        Ok(Self { device, config, specs, weights, training: None, free_memory })
+        let options = TrainingOptions::default();
+        Ok(Self { device, config, specs, weights, options, training: None, free_memory })
     }
 
     /// Builds a randomly initialised model; the same `seed` gives the same weights.
@@ -96,6 +81,17 @@ impl<D: Device> Model<D> {
             .enumerate()
             .map(|(index, spec)| random_values(&spec, index, seed));
         Self::load(device, config, None, |_| Ok(values.next().unwrap_or_default()))
+    }
+
+    /// Sets how the model learns, and forgets what it knew of learning.
+    pub fn set_training_options(&mut self, options: TrainingOptions) {
+        self.options = options;
+        self.training = None;
+    }
+
+    /// How the model learns.
+    pub fn training_options(&self) -> &TrainingOptions {
+        &self.options
     }
 
     /// The configuration.
@@ -137,7 +133,7 @@ impl<D: Device> Model<D> {
 
     /// Optimizer steps taken; 0 for a model that has not learned anything.
     pub fn n_steps(&self) -> u64 {
-        self.training.as_ref().map_or(0, |training| training.n_steps)
+        self.training.as_ref().map_or(0, |training| training.optimizer.n_steps)
     }
 
     /// A moment of a parameter, row-major; none before the first update.
@@ -145,10 +141,12 @@ impl<D: Device> Model<D> {
     /// # Errors
     /// An unknown name; the device.
     pub fn read_moment(&self, name: &str, moment: Moment) -> Result<Option<Vec<f32>>> {
-        self.training
-            .as_ref()
-            .map(|training| self.read_from(training.moment(moment), name))
-            .transpose()
+        let Some(training) = &self.training else {
+            return Ok(None);
+        };
+        let index = self.index_of(name)?;
+        let like = &training.gradients.tensors()[index];
+        Ok(Some(training.optimizer.read(&self.device, index, moment, like)?))
     }
 
     /// The gradient that the last update accumulated, before clipping; none before the first update.
@@ -174,28 +172,25 @@ impl<D: Device> Model<D> {
             return Ok(());
         }
         let mut training = self.new_training()?;
-        training.n_steps = n_steps;
+        training.optimizer.n_steps = n_steps;
         for moment in Moment::ALL {
-            for (spec, mut tensor) in
-                self.specs.iter().zip(training.moment_mut(moment).tensors_mut())
-            {
+            for (index, spec) in self.specs.iter().enumerate() {
                 let values = read(&format!("{}{}", spec.name, moment.suffix()))?;
-                tensor.write(&self.device, spec, &values)?;
+                training.optimizer.write(&self.device, index, moment, spec, &values)?;
             }
         }
         self.training = Some(training);
         Ok(())
     }
 
-    /// Gradients and moments of zeros, unless they are known not to fit.
+    /// Gradients and running means of zeros, unless they are known not to fit.
     pub(crate) fn new_training(&self) -> Result<Training<D>> {
-        self.check_memory(MemoryUse::Training, self.parameter_bytes().saturating_mul(3))?;
-        Ok(Training {
-            gradients: Parameters::zeros(&*self.device, &self.config)?,
-            first_moment: Parameters::zeros(&*self.device, &self.config)?,
-            second_moment: Parameters::zeros(&*self.device, &self.config)?,
-            n_steps: 0,
-        })
+        let state = optimizer_bytes(&self.specs, self.options.optimizer_state);
+        self.check_memory(MemoryUse::Training, self.parameter_bytes().saturating_add(state))?;
+        let gradients = Parameters::zeros(&*self.device, &self.config)?;
+        let precision = self.options.optimizer_state;
+        let optimizer = OptimizerState::new(&*self.device, &gradients.tensors(), precision)?;
+        Ok(Training { gradients, optimizer })
     }
 
     pub(crate) fn attention_shape(&self) -> AttentionShape {
@@ -226,21 +221,5 @@ impl<D: Device> Model<D> {
 
     fn read_from(&self, parameters: &Parameters<D>, name: &str) -> Result<Vec<f32>> {
         Ok(parameters.tensors()[self.index_of(name)?].read(&self.device)?)
-    }
-}
-
-impl<D: Device> Training<D> {
-    fn moment(&self, moment: Moment) -> &Parameters<D> {
-        match moment {
-            Moment::First => &self.first_moment,
-            Moment::Second => &self.second_moment,
-        }
-    }
-
-    fn moment_mut(&mut self, moment: Moment) -> &mut Parameters<D> {
-        match moment {
-            Moment::First => &mut self.first_moment,
-            Moment::Second => &mut self.second_moment,
-        }
     }
 }

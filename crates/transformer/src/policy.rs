@@ -15,13 +15,14 @@ use azr_weights::{
     write_safetensors,
 };
 
-use crate::device::Device;
+use crate::device::{Device, Moment};
 use crate::error::Result;
 use crate::generate::{GenerateLimits, Vocabulary};
-use crate::model::{MemoryProbe, Model, Moment};
+use crate::model::{MemoryProbe, Model, TrainingOptions};
 use crate::update::DEFAULT_MICRO_BATCH_ROWS;
 
-/// Optimizer state beside the weights: float32 tensors `<name>.m` and `<name>.v`.
+/// Optimizer state beside the weights: float32 tensors `<name>.m` and `<name>.v`, whatever the precision in memory.
+/// Packed values are float32 values, so nothing is lost, and a run may go on with another precision.
 const OPTIMIZER_FILE: &str = "optimizer.safetensors";
 /// The same while it is written.
 const NEW_OPTIMIZER_FILE: &str = "optimizer.safetensors.new";
@@ -53,7 +54,7 @@ pub struct DevicePolicy<D: Device> {
 }
 
 impl<D: Device> DevicePolicy<D> {
-    /// Opens the GGUF file or Hugging Face directory that `spec` names. `free_memory` says how many bytes the
+    /// Opens the GGUF file or Hugging Face directory that `spec` names, to learn as `training` says. `free_memory` says how many bytes the
     /// device has left, where that is known.
     ///
     /// # Errors
@@ -62,9 +63,11 @@ impl<D: Device> DevicePolicy<D> {
         device: Arc<D>,
         spec: &ModelSpec,
         limits: PolicyLimits,
+        training: TrainingOptions,
         free_memory: MemoryProbe,
     ) -> azr_plugin::Result<Self> {
-        let model = load_model(device, &open_file(&spec.path)?, free_memory)?;
+        let mut model = load_model(device, &open_file(&spec.path)?, free_memory)?;
+        model.set_training_options(training);
         let (n_ids, vocab_size) = (spec.vocabulary.len(), model.config().vocab_size);
         if n_ids > vocab_size {
             return Err(PluginError::new(
@@ -146,6 +149,7 @@ impl<D: Device> Policy for DevicePolicy<D> {
         refuse_other_model(self.model.config(), file.config(), directory)?;
         // The old weights stay until the new ones are complete.
         let mut model = load_model(self.model.device().clone(), &file, self.free_memory)?;
+        model.set_training_options(self.model.training_options().clone());
         load_optimizer(&mut model, &directory.join(OPTIMIZER_FILE))?;
         self.model = model;
         Ok(())

@@ -7,17 +7,19 @@
 mod attention;
 mod head;
 mod layers;
+mod state;
 #[cfg(test)]
 mod tests;
 
 use azr_plugin::LossSpec;
 
 use crate::device::{
-    AdamStep, AttentionSequence, AttentionShape, Device, DeviceError, DeviceResult, SampleSpec,
-    TokenScores, TokenTargets,
+    AdamStep, AttentionSequence, AttentionShape, Device, DeviceError, DeviceResult, Moment,
+    SampleSpec, StatePrecision, TokenScores, TokenTargets,
 };
 
 pub use head::policy_loss;
+pub use state::State;
 
 /// A device of naive float64 loops.
 #[derive(Debug, Clone, Copy, Default)]
@@ -66,6 +68,7 @@ fn need_indices(indices: &[u32], n_rows: usize) -> DeviceResult<()> {
 impl Device for Reference {
     type Buffer = Values;
     type Matrix = Dense;
+    type State = State;
 
     fn describe(&self) -> String {
         "reference (float64)".to_owned()
@@ -362,25 +365,59 @@ impl Device for Reference {
         Ok(matrix.values.iter().map(|value| value * value).sum())
     }
 
+    fn state(
+        &self,
+        like: &Values,
+        precision: StatePrecision,
+        moment: Moment,
+    ) -> DeviceResult<State> {
+        Ok(State::zeros(like.0.len(), precision, moment))
+    }
+
+    fn matrix_state(
+        &self,
+        like: &Dense,
+        precision: StatePrecision,
+        moment: Moment,
+    ) -> DeviceResult<State> {
+        Ok(State::zeros(like.values.len(), precision, moment))
+    }
+
+    fn state_write(&self, state: &mut State, values: &Values) -> DeviceResult<()> {
+        state.write(&values.0)
+    }
+
+    fn matrix_state_write(&self, state: &mut State, values: &Dense) -> DeviceResult<()> {
+        state.write(&values.values)
+    }
+
+    fn state_read(&self, state: &State, out: &mut Values) -> DeviceResult<()> {
+        state.read(&mut out.0)
+    }
+
+    fn matrix_state_read(&self, state: &State, out: &mut Dense) -> DeviceResult<()> {
+        state.read(&mut out.values)
+    }
+
     fn adamw(
         &self,
         p: &mut Values,
         g: &Values,
-        m: &mut Values,
-        v: &mut Values,
+        m: &mut State,
+        v: &mut State,
         step: AdamStep,
     ) -> DeviceResult<()> {
-        layers::adamw(&mut p.0, &g.0, &mut m.0, &mut v.0, step)
+        state::adamw(&mut p.0, &g.0, m, v, step)
     }
 
     fn matrix_adamw(
         &self,
         p: &mut Dense,
         g: &Dense,
-        m: &mut Dense,
-        v: &mut Dense,
+        m: &mut State,
+        v: &mut State,
         step: AdamStep,
     ) -> DeviceResult<()> {
-        layers::adamw(&mut p.values, &g.values, &mut m.values, &mut v.values, step)
+        state::adamw(&mut p.values, &g.values, m, v, step)
     }
 }

@@ -2,6 +2,7 @@
 
 mod generation;
 mod gradients;
+mod optimizer;
 mod training;
 
 use std::sync::Arc;

@@ -6,12 +6,11 @@ use azr_plugin::{
 use azr_rl::token_loss;
 
 use crate::backward::BackwardBuffers;
-use crate::device::{AdamStep, Device, DeviceError, TokenScores, TokenTargets};
+use crate::device::{Device, TokenScores, TokenTargets};
 use crate::error::{Result, TransformerError};
 use crate::forward::{Activations, Keep};
 use crate::memory::{MemoryUse, activation_values, backward_values, row_bytes};
 use crate::model::{Model, Training};
-use crate::parameters::{Tensor, TensorMut};
 use crate::rows::{MicroBatch, PromptAndResponse, pack};
 use crate::score::{HEAD_ROWS, chunks};
 
@@ -64,7 +63,13 @@ impl<D: Device> Model<D> {
         let report = report.into_report();
         let applied = request.bounds.admits(report.loss, grad_norm);
         if applied {
-            self.step(training, &request.optimizer, grad_norm)?;
+            training.optimizer.step(
+                &device,
+                self.weights.tensors_mut(),
+                training.gradients.tensors(),
+                &request.optimizer,
+                grad_norm,
+            )?;
         }
         Ok(UpdateReport { grad_norm, applied, ..report })
     }
@@ -132,59 +137,6 @@ impl<D: Device> Model<D> {
             done += batch.rows.len();
             context.progress(done as u64, total as u64);
         }
-        Ok(())
-    }
-
-    fn step(
-        &mut self,
-        training: &mut Training<D>,
-        optimizer: &OptimizerSpec,
-        grad_norm: f64,
-    ) -> Result<()> {
-        let max_norm = f64::from(optimizer.max_grad_norm);
-        let clips = max_norm > 0.0 && grad_norm > max_norm;
-        let step = AdamStep {
-            learning_rate: optimizer.learning_rate,
-            beta1: optimizer.beta1,
-            beta2: optimizer.beta2,
-            epsilon: optimizer.epsilon,
-            weight_decay: optimizer.weight_decay,
-            grad_scale: if clips { (max_norm / grad_norm) as f32 } else { 1.0 },
-            t: training.n_steps + 1,
-        };
-        let undecayed = AdamStep { weight_decay: 0.0, ..step };
-        let gradients = training.gradients.tensors();
-        let moments = training
-            .first_moment
-            .tensors_mut()
-            .into_iter()
-            .zip(training.second_moment.tensors_mut());
-        for ((weight, gradient), moments) in
-            self.weights.tensors_mut().into_iter().zip(gradients).zip(moments)
-        {
-            match (weight, gradient, moments) {
-                (
-                    TensorMut::Matrix(p),
-                    Tensor::Matrix(g),
-                    (TensorMut::Matrix(m), TensorMut::Matrix(v)),
-                ) => {
-                    self.device.matrix_adamw(p, g, m, v, step)?;
-                }
-                // Vectors are norm gains and biases.
-                (
-                    TensorMut::Vector(p),
-                    Tensor::Vector(g),
-                    (TensorMut::Vector(m), TensorMut::Vector(v)),
-                ) => {
-                    self.device.adamw(p, g, m, v, undecayed)?;
-                }
-                _ => {
-                    let message = "weights, gradients and moments differ in layout".to_owned();
-                    return Err(DeviceError::Failed(message).into());
-                }
-            }
-        }
-        training.n_steps += 1;
         Ok(())
     }
 

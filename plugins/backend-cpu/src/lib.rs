@@ -10,7 +10,9 @@ use std::sync::Arc;
 use azr_cpu::Cpu;
 use azr_plugin::serde_json::{self, json};
 use azr_plugin::{Backend, Engine, ErrorCode, ModelSpec, PluginError, Policy, Result, Services};
-use azr_transformer::{DevicePolicy, GenerateLimits, PolicyLimits};
+use azr_transformer::{
+    DevicePolicy, GenerateLimits, PolicyLimits, StatePrecision, TrainingOptions,
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -21,8 +23,8 @@ azr_plugin::export! {
     backends: [CpuBackend],
 }
 
-/// Options of [`CpuBackend`]. None of them changes what a sample is, nor, beyond rounding, what an update does.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+/// Options of [`CpuBackend`]. None of them changes what a sample of given weights is.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(crate = "schemars")]
 pub struct Options {
@@ -38,6 +40,22 @@ pub struct Options {
     /// Most tokens whose activations are kept at once in an update; 2048 by default.
     #[schemars(range(min = 1, max = 1_048_576))]
     pub micro_batch_rows: Option<usize>,
+    /// Precision of the optimizer's state: `f32` (8 bytes a trained parameter), `bf16` (4) or `int8` (2).
+    pub optimizer_state: OptimizerState,
+}
+
+/// Precision of the optimizer's state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(crate = "schemars")]
+pub enum OptimizerState {
+    /// Four bytes per running mean.
+    #[default]
+    F32,
+    /// Two bytes, rounded stochastically.
+    Bf16,
+    /// One byte, with a scale for each block of 256, rounded stochastically.
+    Int8,
 }
 
 impl Options {
@@ -52,6 +70,16 @@ impl Options {
                 ..default.generate
             },
             micro_batch_rows: self.micro_batch_rows.unwrap_or(default.micro_batch_rows),
+        }
+    }
+
+    fn training(&self) -> TrainingOptions {
+        TrainingOptions {
+            optimizer_state: match self.optimizer_state {
+                OptimizerState::F32 => StatePrecision::F32,
+                OptimizerState::Bf16 => StatePrecision::Bf16,
+                OptimizerState::Int8 => StatePrecision::Int8,
+            },
         }
     }
 
@@ -80,6 +108,7 @@ impl Options {
 pub struct CpuBackend {
     device: Arc<Cpu>,
     limits: PolicyLimits,
+    training: TrainingOptions,
 }
 
 impl Engine for CpuBackend {
@@ -98,13 +127,15 @@ impl Engine for CpuBackend {
         options.check()?;
         let device = Cpu::new(options.threads)
             .map_err(|error| PluginError::new(ErrorCode::Unavailable, error.to_string()))?;
-        Ok(Self { device: Arc::new(device), limits: options.limits() })
+        let (limits, training) = (options.limits(), options.training());
+        Ok(Self { device: Arc::new(device), limits, training })
     }
 }
 
 impl Backend for CpuBackend {
     fn open(&self, model: &ModelSpec) -> Result<Box<dyn Policy>> {
-        let policy = DevicePolicy::open(self.device.clone(), model, self.limits, Some(free_bytes))?;
+        let (device, training) = (self.device.clone(), self.training.clone());
+        let policy = DevicePolicy::open(device, model, self.limits, training, Some(free_bytes))?;
         Ok(Box::new(policy))
     }
 }

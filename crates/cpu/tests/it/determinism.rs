@@ -3,8 +3,8 @@
 use azr_cpu::{Cpu, InstructionSet};
 use azr_plugin::{LossSpec, Ratio};
 use azr_transformer::{
-    AdamStep, AttentionSequence, AttentionShape, Device, DeviceResult, KeySpan, SampleSpec,
-    TokenTargets,
+    AdamStep, AttentionSequence, AttentionShape, Device, DeviceResult, KeySpan, Moment,
+    SampleSpec, StatePrecision, TokenTargets,
 };
 
 /// Numbers in [-1, 1) that differ from each other.
@@ -111,7 +111,6 @@ fn results(cpu: &Cpu) -> DeviceResult<Vec<u32>> {
 
     let mut table = matrix(29, 1500, WIDTH)?;
     cpu.embed_backward(&x, &targets, &mut table)?;
-    let (mut m, mut second) = (cpu.matrix_zeros(1500, WIDTH)?, cpu.matrix_zeros(1500, WIDTH)?);
     let step = AdamStep {
         learning_rate: 0.01,
         beta1: 0.9,
@@ -120,10 +119,23 @@ fn results(cpu: &Cpu) -> DeviceResult<Vec<u32>> {
         weight_decay: 0.1,
         grad_scale: 0.3,
         t: 2,
+        rounding_key: 5,
     };
-    cpu.matrix_adamw(&mut table, &d_head, &mut m, &mut second, step)?;
+    for precision in [StatePrecision::F32, StatePrecision::Bf16, StatePrecision::Int8] {
+        let mut m = cpu.matrix_state(&table, precision, Moment::First)?;
+        let mut second = cpu.matrix_state(&table, precision, Moment::Second)?;
+        for t in [1, 2] {
+            let step = AdamStep { t, ..step };
+            cpu.matrix_adamw(&mut table, &d_head, &mut m, &mut second, step)?;
+        }
+        for state in [m, second] {
+            let mut values = cpu.matrix_zeros(1500, WIDTH)?;
+            cpu.matrix_state_read(&state, &mut values)?;
+            matrices.push(values);
+        }
+    }
     let sums = [cpu.matrix_sum_squares(&d_head)?, cpu.sum_squares(&out)?];
-    matrices.extend([d_weight, d_head, table, m, second]);
+    matrices.extend([d_weight, d_head, table]);
     buffers.extend([
         y, dx, d_bias, normal, inv_rms, d_gain, out, d_gate, d_up, attended, lse, dq, dk, dv,
         d_normal,

@@ -2,7 +2,8 @@
 
 use super::Checks;
 use crate::device::{
-    AttentionSequence, AttentionShape, Device, DeviceError, DeviceResult, KeySpan, SampleSpec,
+    AttentionSequence, AttentionShape, Device, DeviceError, DeviceResult, KeySpan, Moment,
+    SampleSpec, StatePrecision,
 };
 
 /// What each call that must fail returned.
@@ -57,10 +58,12 @@ fn calls<D: Device>(device: &D) -> DeviceResult<Vec<(&'static str, DeviceResult<
                 weight_decay: 0.0,
                 grad_scale: 1.0,
                 t: 1,
+                rounding_key: 0,
             };
-            device
-                .adamw(&mut a, &ten, &mut b, &mut device.zeros(9)?, step)
-                .and_then(|()| device.clear(&mut c))
+            let state = |like: &D::Buffer, moment| device.state(like, StatePrecision::Bf16, moment);
+            let mut m = state(&ten, Moment::First)?;
+            let mut v = state(&device.zeros(9)?, Moment::Second)?;
+            device.adamw(&mut a, &ten, &mut m, &mut v, step).and_then(|()| device.clear(&mut c))
         }),
     ])
 }

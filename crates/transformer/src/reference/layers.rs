@@ -1,7 +1,7 @@
-//! Linear maps, norms, rotary embedding, SwiGLU and AdamW of the reference device.
+//! Linear maps, norms, rotary embedding and SwiGLU of the reference device.
 
 use super::{Dense, Values, need, need_lengths};
-use crate::device::{AdamStep, DeviceResult};
+use crate::device::DeviceResult;
 
 pub(super) fn linear(
     x: &Values,
@@ -182,31 +182,6 @@ pub(super) fn swiglu_backward(
         let sigmoid = sigmoid(gate);
         d_gate.0[i] = d_out * up * sigmoid * (1.0 + gate * (1.0 - sigmoid));
         d_up.0[i] = d_out * gate * sigmoid;
-    }
-    Ok(())
-}
-
-/// AdamW with decoupled weight decay (arXiv 1711.05101, algorithm 2 with a schedule of 1).
-pub(super) fn adamw(
-    p: &mut [f64],
-    g: &[f64],
-    m: &mut [f64],
-    v: &mut [f64],
-    step: AdamStep,
-) -> DeviceResult<()> {
-    need(
-        p.len() == g.len() && p.len() == m.len() && p.len() == v.len(),
-        "parameters and state differ in length",
-    )?;
-    let (beta1, beta2) = (f64::from(step.beta1), f64::from(step.beta2));
-    let correction1 = 1.0 - beta1.powf(step.t as f64);
-    let correction2 = 1.0 - beta2.powf(step.t as f64);
-    for i in 0..p.len() {
-        let gradient = g[i] * f64::from(step.grad_scale);
-        m[i] = beta1 * m[i] + (1.0 - beta1) * gradient;
-        v[i] = beta2 * v[i] + (1.0 - beta2) * gradient * gradient;
-        let update = (m[i] / correction1) / ((v[i] / correction2).sqrt() + f64::from(step.epsilon));
-        p[i] -= f64::from(step.learning_rate) * (update + f64::from(step.weight_decay) * p[i]);
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use azr_backend_cpu::{CpuBackend, Options};
+use azr_backend_cpu::{CpuBackend, OptimizerState, Options};
 use azr_cpu::Cpu;
 use azr_plugin::{
     Backend, Engine, ErrorCode, GenerateRequest, ModelSpec, Policy, Quiet, Sampling, Services,
@@ -45,14 +45,19 @@ fn saved(policy: &dyn Policy) -> Vec<(String, Vec<u8>)> {
 
 #[test]
 fn a_saved_policy_goes_on_to_the_bit() {
-    for family in [Family::Llama, Family::Qwen2] {
+    for (family, optimizer_state) in [
+        (Family::Llama, OptimizerState::F32),
+        (Family::Qwen2, OptimizerState::Bf16),
+        (Family::Llama, OptimizerState::Int8),
+    ] {
+        let options =
+            |threads| Options { threads: Some(threads), optimizer_state, ..Options::default() };
         let directory = tempfile::tempdir().unwrap();
         let spec = write_model(
             &directory.path().join("model"),
             &tiny_config(family, family == Family::Llama),
         );
-        let mut policy =
-            backend(Options { threads: Some(2), ..Options::default() }).open(&spec).unwrap();
+        let mut policy = backend(options(2)).open(&spec).unwrap();
         let info = policy.info();
         assert_eq!(
             (info.family.as_str(), info.vocab_size, info.context_length),
@@ -63,8 +68,7 @@ fn a_saved_policy_goes_on_to_the_bit() {
         policy.update(&update_request(), &Quiet).unwrap();
         let checkpoint = directory.path().join("checkpoint");
         policy.save(&checkpoint, true).unwrap();
-        let mut resumed =
-            backend(Options { threads: Some(1), ..Options::default() }).open(&spec).unwrap();
+        let mut resumed = backend(options(1)).open(&spec).unwrap();
         resumed.load(&checkpoint).unwrap();
         assert!(saved(&*policy) == saved(&*resumed));
         assert_eq!(saved(&*policy).len(), 3);

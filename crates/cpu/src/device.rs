@@ -373,18 +373,17 @@ impl Device for Cpu {
         tokens: TokenTargets<'_>,
         loss: &LossSpec,
         dx: &mut Buffer,
-        d_weight: &mut Matrix,
+        d_weight: Option<&mut Matrix>,
     ) -> DeviceResult<TokenScores> {
         let rows = tokens.targets.len();
         let lengths =
             [tokens.behaviour_logprobs.len(), tokens.advantages.len(), tokens.weights.len()];
         equal("lengths of the loss terms", lengths, [rows; 3])?;
         indices("targets", tokens.targets, weight.n_out)?;
-        equal(
-            "shape of the gradient",
-            (d_weight.n_out, d_weight.n_in),
-            (weight.n_out, weight.n_in),
-        )?;
+        if let Some(gradient) = &d_weight {
+            let shape = |matrix: &Matrix| (matrix.n_out, matrix.n_in);
+            equal("shape of the gradient", shape(gradient), shape(weight))?;
+        }
         let x = first("x", &x.0, rows, weight.n_in)?;
         let dx = first_mut("dx", &mut dx.0, rows, weight.n_in)?;
         self.loss_rows(LossOperands { x, weight, tokens, loss }, dx, d_weight)

@@ -187,7 +187,7 @@ impl Cpu {
         &self,
         operands: LossOperands<'_>,
         dx: &mut [f32],
-        d_weight: &mut Matrix,
+        mut d_weight: Option<&mut Matrix>,
     ) -> DeviceResult<TokenScores> {
         let LossOperands { x, weight, tokens, loss } = operands;
         let inv_temperature = 1.0 / loss.temperature;
@@ -239,7 +239,12 @@ impl Cpu {
                 }
             });
             self.product_backward_input(logits, n_rows, weight, &mut dx[first * n_in..], false)?;
-            self.product_backward_weight(logits, &x[first * n_in..], n_rows, d_weight)
+            match &mut d_weight {
+                Some(gradient) => {
+                    self.product_backward_weight(logits, &x[first * n_in..], n_rows, gradient)
+                }
+                None => Ok(()),
+            }
         })?;
         Ok(scores)
     }

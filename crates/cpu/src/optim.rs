@@ -113,9 +113,14 @@ impl Cpu {
     ) {
         let len = p.len();
         if let (Some(m), Some(v)) = (m.as_f32_mut(), v.as_f32_mut()) {
-            return self.pool.split_rows(len, VALUES, [(p, 1), (m, 1), (v, 1)], |part, [p, m, v]| {
-                self.backend.run(AdamW { p, g: &g[part], m, v, step });
-            });
+            return self.pool.split_rows(
+                len,
+                VALUES,
+                [(p, 1), (m, 1), (v, 1)],
+                |part, [p, m, v]| {
+                    self.backend.run(AdamW { p, g: &g[part], m, v, step });
+                },
+            );
         }
         let parts = p.chunks_mut(VALUES).zip(g.chunks(VALUES));
         let parts = parts.zip(m.parts(VALUES).into_iter().zip(v.parts(VALUES))).enumerate();
@@ -137,8 +142,7 @@ impl Cpu {
     /// The sum of squares in float64: parts of fixed length, added in their order.
     pub(crate) fn sum_squares_values(&self, values: &[f32]) -> f64 {
         let mut sums = vec![0.0_f64; values.len().div_ceil(VALUES)];
-        let shared: Vec<_> =
-            sums.iter_mut().zip(values.chunks(VALUES)).map(Mutex::new).collect();
+        let shared: Vec<_> = sums.iter_mut().zip(values.chunks(VALUES)).map(Mutex::new).collect();
         self.pool.run(shared.len(), &|index, _| {
             if let Ok(mut part) = shared[index].lock() {
                 *part.0 = self.backend.run(SumSquares(part.1));

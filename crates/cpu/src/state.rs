@@ -1,8 +1,6 @@
 //! The optimizer's running means, in float32 or packed, in the order of the values they belong to.
 
-use azr_transformer::packing::{
-    BLOCK, Rounding, pack_bf16, pack_block, unpack_bf16, unpack_block,
-};
+use azr_transformer::packing::{BLOCK, Rounding, pack_bf16, pack_block, unpack_bf16, unpack_block};
 use azr_transformer::{DeviceError, DeviceResult, Moment, StatePrecision};
 
 use crate::storage::Storage;
@@ -74,7 +72,9 @@ impl State {
         let part = |values| Part { is_signed, values };
         match &mut self.values {
             Packed::F32(values) => values.chunks_mut(len).map(PackedPart::F32).map(part).collect(),
-            Packed::Bf16(values) => values.chunks_mut(len).map(PackedPart::Bf16).map(part).collect(),
+            Packed::Bf16(values) => {
+                values.chunks_mut(len).map(PackedPart::Bf16).map(part).collect()
+            }
             Packed::Int8 { codes, scales } => codes
                 .chunks_mut(len)
                 .zip(scales.chunks_mut(len / BLOCK))

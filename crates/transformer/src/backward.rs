@@ -1,12 +1,13 @@
 //! The backward pass, written by hand: gradients of every parameter from the gradients of the final states.
 
 use azr_plugin::CallContext;
+use azr_weights::Projection;
 
 use crate::device::{Device, DeviceResult};
 use crate::error::{Result, TransformerError};
 use crate::forward::Activations;
+use crate::gradients::{Gradients, LayerGradients};
 use crate::model::Model;
-use crate::parameters::{LayerParameters, Linear, Parameters};
 use crate::rows::PackedRows;
 
 /// Buffers of a backward pass over at most `n_rows` rows.
@@ -22,6 +23,10 @@ pub(crate) struct BackwardBuffers<D: Device> {
     d_product: D::Buffer,
     d_gate: D::Buffer,
     d_up: D::Buffer,
+    /// Gradient of a gain that is not trained.
+    d_gain: D::Buffer,
+    /// Rows of the adapters' rank.
+    low_rank: D::Buffer,
 }
 
 impl<D: Device> BackwardBuffers<D> {
@@ -40,14 +45,17 @@ impl<D: Device> BackwardBuffers<D> {
             d_product: zeros(inner)?,
             d_gate: zeros(inner)?,
             d_up: zeros(inner)?,
+            d_gain: model.device.zeros(hidden)?,
+            low_rank: zeros(model.options.rank())?,
         })
     }
 
-    /// Number of values in all buffers.
+    /// Number of values in all buffers of rows.
     #[cfg(test)]
     pub(crate) fn n_values(&self, device: &D) -> usize {
-        let Self { d_residual, d_norm, d_q, d_k, d_v, d_attention, d_product, d_gate, d_up } = self;
-        [d_residual, d_norm, d_q, d_k, d_v, d_attention, d_product, d_gate, d_up]
+        let Self { d_residual, d_norm, d_q, d_k, d_v, d_attention, d_product, .. } = self;
+        let Self { d_gate, d_up, low_rank, .. } = self;
+        [d_residual, d_norm, d_q, d_k, d_v, d_attention, d_product, d_gate, d_up, low_rank]
             .map(|buffer| device.len(buffer))
             .iter()
             .sum()
@@ -62,7 +70,7 @@ impl<D: Device> Model<D> {
         rows: &PackedRows,
         activations: &mut Activations<D>,
         buffers: &mut BackwardBuffers<D>,
-        gradients: &mut Parameters<D>,
+        gradients: &mut Gradients<D>,
         context: &dyn CallContext,
     ) -> Result<()> {
         let device = &*self.device;
@@ -76,22 +84,23 @@ impl<D: Device> Model<D> {
             &activations.inv_rms,
             &buffers.d_norm,
             &mut buffers.d_residual,
-            &mut gradients.final_norm,
+            gradients.final_norm_or(&mut buffers.d_gain),
         )?;
         for layer in (0..n_layers).rev() {
             if context.is_cancelled() {
                 return Err(TransformerError::Cancelled);
             }
-            self.backward_mlp(layer, rows, activations, buffers, &mut gradients.layers[layer])?;
-            self.backward_attention(
-                layer,
-                rows,
-                activations,
-                buffers,
-                &mut gradients.layers[layer],
-            )?;
+            if activations.layers.len() < n_layers {
+                // Only inputs were kept; the same operations on the same rows give the same bits again.
+                self.layer_activations(layer, rows, activations, None)?;
+            }
+            let mut gradients = gradients.layer_mut(layer);
+            self.backward_mlp(layer, rows, activations, buffers, &mut gradients)?;
+            self.backward_attention(layer, rows, activations, buffers, &mut gradients)?;
         }
-        device.embed_backward(&buffers.d_residual, &rows.tokens, &mut gradients.embedding)?;
+        if let Some(embedding) = gradients.embedding_mut() {
+            device.embed_backward(&buffers.d_residual, &rows.tokens, embedding)?;
+        }
         Ok(())
     }
 
@@ -101,18 +110,26 @@ impl<D: Device> Model<D> {
         rows: &PackedRows,
         activations: &mut Activations<D>,
         buffers: &mut BackwardBuffers<D>,
-        gradients: &mut LayerParameters<D>,
+        gradients: &mut LayerGradients<'_, D>,
     ) -> DeviceResult<()> {
         let device = &*self.device;
         let weights = &self.weights.layers[index];
         let (n_rows, _) = self.queries_of(index, rows);
         let len = n_rows * self.config.intermediate_size;
         let Activations { layers, norm, product, .. } = activations;
-        let a = &mut layers[index];
+        let n_kept = layers.len();
+        let a = &mut layers[index % n_kept];
         let b = buffers;
 
         device.swiglu(&a.gate, &a.up, len, product)?;
-        backward_weight(device, &b.d_residual, product, n_rows, &mut gradients.down)?;
+        self.backward_weight(
+            (index, Projection::Down),
+            &b.d_residual,
+            product,
+            n_rows,
+            gradients,
+            &mut b.low_rank,
+        )?;
         device.linear_backward_input(
             &b.d_residual,
             n_rows,
@@ -124,8 +141,22 @@ impl<D: Device> Model<D> {
 
         let epsilon = self.config.rms_norm_eps;
         device.rms_norm(&a.middle, n_rows, &weights.mlp_norm, epsilon, norm, &mut a.mlp_inv_rms)?;
-        backward_weight(device, &b.d_gate, norm, n_rows, &mut gradients.gate)?;
-        backward_weight(device, &b.d_up, norm, n_rows, &mut gradients.up)?;
+        self.backward_weight(
+            (index, Projection::Gate),
+            &b.d_gate,
+            norm,
+            n_rows,
+            gradients,
+            &mut b.low_rank,
+        )?;
+        self.backward_weight(
+            (index, Projection::Up),
+            &b.d_up,
+            norm,
+            n_rows,
+            gradients,
+            &mut b.low_rank,
+        )?;
         device.linear_backward_input(
             &b.d_gate,
             n_rows,
@@ -141,7 +172,7 @@ impl<D: Device> Model<D> {
             &a.mlp_inv_rms,
             &b.d_norm,
             &mut b.d_residual,
-            &mut gradients.mlp_norm,
+            gradients.mlp_norm_or(&mut b.d_gain),
         )
     }
 
@@ -151,7 +182,7 @@ impl<D: Device> Model<D> {
         rows: &PackedRows,
         activations: &mut Activations<D>,
         buffers: &mut BackwardBuffers<D>,
-        gradients: &mut LayerParameters<D>,
+        gradients: &mut LayerGradients<'_, D>,
     ) -> DeviceResult<()> {
         let device = &*self.device;
         let weights = &self.weights.layers[index];
@@ -159,10 +190,18 @@ impl<D: Device> Model<D> {
         let n_rows = rows.len();
         let (n_queries, sequences) = self.queries_of(index, rows);
         let Activations { residual, layers, norm, .. } = activations;
-        let a = &mut layers[index];
+        let n_kept = layers.len();
+        let a = &mut layers[index % n_kept];
         let b = buffers;
 
-        backward_weight(device, &b.d_residual, &a.attention, n_queries, &mut gradients.o)?;
+        self.backward_weight(
+            (index, Projection::O),
+            &b.d_residual,
+            &a.attention,
+            n_queries,
+            gradients,
+            &mut b.low_rank,
+        )?;
         device.linear_backward_input(
             &b.d_residual,
             n_queries,
@@ -207,9 +246,30 @@ impl<D: Device> Model<D> {
             norm,
             &mut a.attention_inv_rms,
         )?;
-        backward_weight(device, &b.d_q, norm, n_queries, &mut gradients.q)?;
-        backward_weight(device, &b.d_k, norm, n_rows, &mut gradients.k)?;
-        backward_weight(device, &b.d_v, norm, n_rows, &mut gradients.v)?;
+        self.backward_weight(
+            (index, Projection::Q),
+            &b.d_q,
+            norm,
+            n_queries,
+            gradients,
+            &mut b.low_rank,
+        )?;
+        self.backward_weight(
+            (index, Projection::K),
+            &b.d_k,
+            norm,
+            n_rows,
+            gradients,
+            &mut b.low_rank,
+        )?;
+        self.backward_weight(
+            (index, Projection::V),
+            &b.d_v,
+            norm,
+            n_rows,
+            gradients,
+            &mut b.low_rank,
+        )?;
         // Keys and values first: they write every row, queries add to the leading ones.
         device.linear_backward_input(&b.d_k, n_rows, &weights.k.weight, &mut b.d_norm, false)?;
         device.linear_backward_input(&b.d_v, n_rows, &weights.v.weight, &mut b.d_norm, true)?;
@@ -221,22 +281,43 @@ impl<D: Device> Model<D> {
             &a.attention_inv_rms,
             &b.d_norm,
             &mut b.d_residual,
-            &mut gradients.attention_norm,
+            gradients.attention_norm_or(&mut b.d_gain),
         )
     }
-}
 
-/// Adds the gradients of a linear map's weight and bias.
-fn backward_weight<D: Device>(
-    device: &D,
-    dy: &D::Buffer,
-    x: &D::Buffer,
-    n_rows: usize,
-    gradient: &mut Linear<D>,
-) -> DeviceResult<()> {
-    device.linear_backward_weight(dy, x, n_rows, &mut gradient.weight)?;
-    match &mut gradient.bias {
-        Some(bias) => device.bias_backward(dy, n_rows, bias),
-        None => Ok(()),
+    /// Adds the gradients of one linear map's weight and bias, or those of its adapter. With `s` the adapter's scale,
+    /// `dB += dyᵀ (x (s A)ᵀ)` and `dA += (dy s B)ᵀ x`.
+    fn backward_weight(
+        &self,
+        (layer, projection): (usize, Projection),
+        dy: &D::Buffer,
+        x: &D::Buffer,
+        n_rows: usize,
+        gradients: &mut LayerGradients<'_, D>,
+        low_rank: &mut D::Buffer,
+    ) -> DeviceResult<()> {
+        let device = &*self.device;
+        match gradients {
+            LayerGradients::All(gradients) => {
+                let gradient = gradients.linear_mut(projection);
+                device.linear_backward_weight(dy, x, n_rows, &mut gradient.weight)?;
+                match &mut gradient.bias {
+                    Some(bias) => device.bias_backward(dy, n_rows, bias),
+                    None => Ok(()),
+                }
+            }
+            LayerGradients::Adapters(gradients) => {
+                let adapter =
+                    self.lora.as_ref().and_then(|lora| lora.layers[layer].get(&projection));
+                let (Some(adapter), Some(gradient)) = (adapter, gradients.get_mut(&projection))
+                else {
+                    return Ok(());
+                };
+                device.linear(x, n_rows, &adapter.scaled.a, None, low_rank)?;
+                device.linear_backward_weight(dy, low_rank, n_rows, &mut gradient.b)?;
+                device.linear_backward_input(dy, n_rows, &adapter.scaled.b, low_rank, false)?;
+                device.linear_backward_weight(low_rank, x, n_rows, &mut gradient.a)
+            }
+        }
     }
 }

@@ -380,8 +380,8 @@ pub trait Device: Send + Sync + 'static {
         targets: &[u32],
         temperature: f32,
     ) -> DeviceResult<TokenScores>;
-    /// The policy loss of each row and its gradients: overwrites the first rows of `dx`, accumulates into `d_weight`.
-    /// `loss.ratio` is `Token` or `None`; a device need not know of sequences.
+    /// The policy loss of each row and its gradients: overwrites the first rows of `dx`, accumulates into
+    /// `d_weight` if it is wanted. `loss.ratio` is `Token` or `None`; a device need not know of sequences.
     fn head_loss(
         &self,
         x: &Self::Buffer,
@@ -389,7 +389,7 @@ pub trait Device: Send + Sync + 'static {
         tokens: TokenTargets<'_>,
         loss: &LossSpec,
         dx: &mut Self::Buffer,
-        d_weight: &mut Self::Matrix,
+        d_weight: Option<&mut Self::Matrix>,
     ) -> DeviceResult<TokenScores>;
 
     // ---- optimizer -----------------------------------------------------------------------------------------

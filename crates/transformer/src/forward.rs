@@ -44,6 +44,9 @@ pub(crate) struct LayerActivations<D: Device> {
 pub(crate) enum Keep {
     /// Every layer's.
     All,
+    /// Every layer's input alone, from which the backward pass computes the rest again: gradient checkpointing
+    /// (arXiv 1604.06174).
+    Inputs,
     /// Only the running layer's.
     Nothing,
 }
@@ -53,6 +56,7 @@ impl Keep {
     pub(crate) const fn counts(self, config: &ModelConfig) -> (usize, usize) {
         match self {
             Self::All => (config.n_layers + 1, config.n_layers),
+            Self::Inputs => (config.n_layers + 1, 1),
             Self::Nothing => (2, 1),
         }
     }
@@ -148,6 +152,27 @@ impl<D: Device> Model<D> {
         activations: &mut Activations<D>,
         cache: Option<&mut CacheRows<'_, D>>,
     ) -> DeviceResult<()> {
+        self.layer_activations(index, rows, activations, cache)?;
+        let (device, config) = (&*self.device, &self.config);
+        let (n_queries, _) = self.queries_of(index, rows);
+        let Activations { residual, layers, product, .. } = activations;
+        let n_kept = layers.len();
+        let a = &layers[index % n_kept];
+        let n_residual = residual.len();
+        let y = &mut residual[(index + 1) % n_residual];
+        device.swiglu(&a.gate, &a.up, n_queries * config.intermediate_size, product)?;
+        linear(device, product, n_queries, &self.weights.layers[index].down, y)?;
+        device.add(&a.middle, y, n_queries * config.hidden_size)
+    }
+
+    /// Computes from a layer's input what its backward pass wants.
+    pub(crate) fn layer_activations(
+        &self,
+        index: usize,
+        rows: &PackedRows,
+        activations: &mut Activations<D>,
+        cache: Option<&mut CacheRows<'_, D>>,
+    ) -> DeviceResult<()> {
         let (device, config) = (&*self.device, &self.config);
         let weights = &self.weights.layers[index];
         let shape = self.attention_shape();
@@ -155,11 +180,10 @@ impl<D: Device> Model<D> {
         let n_rows = rows.len();
         let (n_queries, sequences) = self.queries_of(index, rows);
 
-        let Activations { residual, layers, norm, product, .. } = activations;
+        let Activations { residual, layers, norm, .. } = activations;
         let n_kept = layers.len();
         let a = &mut layers[index % n_kept];
-        let n_residual = residual.len();
-        let (x, y) = from_and_to(residual, index % n_residual, (index + 1) % n_residual);
+        let x = &residual[index % residual.len()];
 
         device.rms_norm(
             x,
@@ -206,10 +230,7 @@ impl<D: Device> Model<D> {
             &mut a.mlp_inv_rms,
         )?;
         linear(device, norm, n_queries, &weights.gate, &mut a.gate)?;
-        linear(device, norm, n_queries, &weights.up, &mut a.up)?;
-        device.swiglu(&a.gate, &a.up, n_queries * config.intermediate_size, product)?;
-        linear(device, product, n_queries, &weights.down, y)?;
-        device.add(&a.middle, y, n_queries * config.hidden_size)
+        linear(device, norm, n_queries, &weights.up, &mut a.up)
     }
 }
 
@@ -221,15 +242,4 @@ fn linear<D: Device>(
     y: &mut D::Buffer,
 ) -> DeviceResult<()> {
     device.linear(x, n_rows, &linear.weight, linear.bias.as_ref(), y)
-}
-
-/// Two different entries, the second one to be changed.
-fn from_and_to<T>(entries: &mut [T], from: usize, to: usize) -> (&T, &mut T) {
-    if from < to {
-        let (head, tail) = entries.split_at_mut(to);
-        (&head[from], &mut tail[0])
-    } else {
-        let (head, tail) = entries.split_at_mut(from);
-        (&tail[0], &mut head[to])
-    }
 }

@@ -10,6 +10,8 @@ mod cache;
 mod error;
 mod forward;
 mod generate;
+mod gradients;
+mod lora;
 mod memory;
 mod model;
 mod optimizer;
@@ -26,6 +28,7 @@ pub use device::{
 };
 pub use error::{Result, TransformerError};
 pub use generate::{GenerateLimits, Vocabulary};
+pub use lora::LoraOptions;
 pub use memory::MemoryUse;
 pub use model::{MemoryProbe, Model, TrainingOptions};
 pub use optimizer::packing;

@@ -1,6 +1,6 @@
 //! How much memory a call needs, and refusing it in words before the system ends the process.
 
-use azr_weights::{ModelConfig, TensorSpec};
+use azr_weights::{AdapterConfig, AdapterSpec, ModelConfig, TensorSpec};
 
 use crate::device::{Device, StatePrecision};
 use crate::error::{Result, TransformerError};
@@ -14,6 +14,8 @@ use crate::parameters::n_values;
 pub enum MemoryUse {
     /// The model's weights.
     Weights,
+    /// Adapters, and the matrices they are added to.
+    Adapters,
     /// Key-value cache and activations of a wave.
     Generation,
     /// Activations of scoring.
@@ -26,6 +28,7 @@ impl MemoryUse {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Weights => "loading the model",
+            Self::Adapters => "making adapters",
             Self::Generation => "generating",
             Self::Scoring => "scoring",
             Self::Training => "training",
@@ -36,10 +39,11 @@ impl MemoryUse {
     pub(crate) const fn hint(self) -> &'static str {
         match self {
             Self::Weights => "use a smaller model",
+            Self::Adapters => "give the backend option `lora` fewer targets",
             Self::Generation => "lower the backend options `kv_cache_mib` and `max_live_rows`",
             Self::Scoring => "lower the backend option `micro_batch_rows`",
             Self::Training => {
-                "lower the backend option `micro_batch_rows`, or train a smaller model"
+                "set the backend option `gradient_checkpointing = true`, lower `micro_batch_rows`, set `optimizer_state = \"int8\"` or train adapters with `lora` (`azr plan` shows what each saves)"
             }
         }
     }
@@ -55,17 +59,12 @@ pub(crate) fn activation_values(config: &ModelConfig, keep: Keep) -> usize {
 }
 
 /// Float32 values per row of [`crate::backward::BackwardBuffers`].
-pub(crate) fn backward_values(config: &ModelConfig) -> usize {
+pub(crate) fn backward_values(config: &ModelConfig, rank: usize) -> usize {
     let (q, kv) = (config.n_heads * config.head_dim, config.n_kv_heads * config.head_dim);
-    2 * config.hidden_size + 2 * q + 2 * kv + 3 * config.intermediate_size
+    2 * config.hidden_size + 2 * q + 2 * kv + 3 * config.intermediate_size + rank
 }
 
 impl<D: Device> Model<D> {
-    /// Bytes of one copy of the parameters.
-    pub(crate) fn parameter_bytes(&self) -> u64 {
-        parameter_bytes(&self.config)
-    }
-
     /// Fails if less than `needed` bytes are known to be free.
     pub(crate) fn check_memory(&self, purpose: MemoryUse, needed: u64) -> Result<()> {
         check_free(self.free_memory, purpose, needed)
@@ -79,7 +78,21 @@ pub(crate) fn row_bytes(n_rows: usize, n_values: usize) -> u64 {
 
 /// Bytes of one copy of a model's parameters.
 pub(crate) fn parameter_bytes(config: &ModelConfig) -> u64 {
-    config.tensors().iter().map(|spec| row_bytes(1, n_values(spec))).sum()
+    tensor_bytes(&config.tensors())
+}
+
+/// Bytes of float32 tensors.
+pub(crate) fn tensor_bytes(specs: &[TensorSpec]) -> u64 {
+    specs.iter().map(|spec| row_bytes(1, n_values(spec))).sum()
+}
+
+/// Most bytes of adapters (as they are and scaled) and of the frozen matrices they are added to.
+pub(crate) fn adapter_bytes(config: &ModelConfig, adapter: &AdapterConfig) -> u64 {
+    let one = |spec: AdapterSpec| {
+        let [n_out, n_in] = spec.projection.shape(config);
+        row_bytes(n_out, n_in) + 2 * tensor_bytes(&[spec.a, spec.b])
+    };
+    adapter.adapters(config).into_iter().map(one).sum()
 }
 
 /// Bytes of the optimizer's two running means of tensors like `specs`.
@@ -119,7 +132,7 @@ mod tests {
     #[test]
     fn estimates_are_what_is_allocated() {
         let model = tiny_model(Family::Qwen2, true);
-        for (keep, n_layers) in [(Keep::All, 2), (Keep::Nothing, 1)] {
+        for (keep, n_layers) in [(Keep::All, 2), (Keep::Inputs, 1), (Keep::Nothing, 1)] {
             let a = Activations::new(&model, 3, keep).unwrap();
             assert_eq!(a.layers.len(), n_layers);
             let layers = a.layers.iter().flat_map(|l| {
@@ -144,7 +157,7 @@ mod tests {
             assert_eq!(n, 3 * activation_values(model.config(), keep));
         }
         let buffers = BackwardBuffers::new(&model, 3).unwrap();
-        assert_eq!(buffers.n_values(&Reference), 3 * backward_values(model.config()));
+        assert_eq!(buffers.n_values(&Reference), 3 * backward_values(model.config(), 0));
     }
 
     #[test]

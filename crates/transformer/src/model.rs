@@ -6,9 +6,14 @@ use azr_weights::{ModelConfig, TensorSpec};
 
 use crate::device::{AttentionShape, Device, Moment, StatePrecision};
 use crate::error::{Result, TransformerError};
-use crate::memory::{MemoryUse, check_free, optimizer_bytes, parameter_bytes};
+use crate::forward::Keep;
+use crate::gradients::Gradients;
+use crate::lora::{Lora, LoraOptions};
+use crate::memory::{
+    MemoryUse, adapter_bytes, check_free, optimizer_bytes, parameter_bytes, tensor_bytes,
+};
 use crate::optimizer::OptimizerState;
-use crate::parameters::{Parameters, check_config, n_values, random_values};
+use crate::parameters::{Parameters, TensorMut, check_config, n_values, random_values};
 
 /// Says how many bytes are free for a model, where that is known.
 pub type MemoryProbe = Option<fn() -> Option<u64>>;
@@ -20,13 +25,14 @@ pub struct Model<D: Device> {
     pub(crate) specs: Vec<TensorSpec>,
     pub(crate) weights: Parameters<D>,
     pub(crate) options: TrainingOptions,
+    pub(crate) lora: Option<Lora<D>>,
     pub(crate) training: Option<Training<D>>,
     pub(crate) free_memory: MemoryProbe,
 }
 
 /// What only a model that learns needs.
 pub(crate) struct Training<D: Device> {
-    pub(crate) gradients: Parameters<D>,
+    pub(crate) gradients: Gradients<D>,
     pub(crate) optimizer: OptimizerState<D>,
 }
 
@@ -35,6 +41,23 @@ pub(crate) struct Training<D: Device> {
 pub struct TrainingOptions {
     /// Precision of the optimizer's running means between steps.
     pub optimizer_state: StatePrecision,
+    /// Whether an update keeps the inputs of the layers alone and computes the rest again in its backward pass:
+    /// the same gradients for much less memory and about a third more time.
+    pub gradient_checkpointing: bool,
+    /// The adapters to train in place of the parameters, if any.
+    pub lora: Option<LoraOptions>,
+}
+
+impl TrainingOptions {
+    /// What a training forward pass keeps.
+    pub(crate) const fn keep(&self) -> Keep {
+        if self.gradient_checkpointing { Keep::Inputs } else { Keep::All }
+    }
+
+    /// Rank of the adapters; 0 without.
+    pub(crate) fn rank(&self) -> usize {
+        self.lora.as_ref().map_or(0, |lora| lora.adapter.rank)
+    }
 }
 
 impl<D: Device> std::fmt::Debug for Model<D> {
@@ -67,7 +90,16 @@ impl<D: Device> Model<D> {
             tensor.write(&device, spec, &read(&spec.name)?)?;
         }
         let options = TrainingOptions::default();
-        Ok(Self { device, config, specs, weights, options, training: None, free_memory })
+        Ok(Self {
+            device,
+            config,
+            specs,
+            weights,
+            options,
+            lora: None,
+            training: None,
+            free_memory,
+        })
     }
 
     /// Builds a randomly initialised model; the same `seed` gives the same weights.
@@ -83,10 +115,22 @@ impl<D: Device> Model<D> {
         Self::load(device, config, None, |_| Ok(values.next().unwrap_or_default()))
     }
 
-    /// Sets how the model learns, and forgets what it knew of learning.
-    pub fn set_training_options(&mut self, options: TrainingOptions) {
-        self.options = options;
+    /// Sets how a model that has not learned anything yet learns; adapters start fresh.
+    ///
+    /// # Errors
+    /// Adapters that do not fit the model; the device's memory.
+    pub fn set_training_options(&mut self, options: TrainingOptions) -> Result<()> {
         self.training = None;
+        self.lora = match &options.lora {
+            Some(lora) => {
+                let needed = adapter_bytes(&self.config, &lora.adapter);
+                self.check_memory(MemoryUse::Adapters, needed)?;
+                Some(Lora::new(&*self.device, &self.config, lora, &self.weights)?)
+            }
+            None => None,
+        };
+        self.options = options;
+        self.apply_adapters()
     }
 
     /// How the model learns.
@@ -114,21 +158,74 @@ impl<D: Device> Model<D> {
         self.specs.iter().map(|spec| n_values(spec) as u64).sum()
     }
 
-    /// The values of a parameter, row-major.
+    /// Names and shapes of what an update trains: all parameters, or the adapters.
+    pub fn trained(&self) -> &[TensorSpec] {
+        self.lora.as_ref().map_or(&self.specs, |lora| &lora.specs)
+    }
+
+    /// The values of a parameter, row-major; those of an adapted matrix with its adapter in them.
     ///
     /// # Errors
     /// An unknown name; the device.
     pub fn read(&self, name: &str) -> Result<Vec<f32>> {
-        self.read_from(&self.weights, name)
+        Ok(self.weights.tensors()[index_of(&self.specs, name)?].read(&self.device)?)
     }
 
-    /// Replaces the values of a parameter.
+    /// Replaces the values of a parameter of a model without adapters.
     ///
     /// # Errors
-    /// An unknown name or a wrong number of values; the device.
+    /// An unknown name or a wrong number of values; adapters; the device.
     pub fn write(&mut self, name: &str, values: &[f32]) -> Result<()> {
-        let index = self.index_of(name)?;
+        if self.lora.is_some() {
+            return Err(TransformerError::invalid(
+                "the parameters of a model with adapters are frozen",
+            ));
+        }
+        let index = index_of(&self.specs, name)?;
         self.weights.tensors_mut()[index].write(&self.device, &self.specs[index], values)
+    }
+
+    /// The values of an adapter's `A` or `B`, by PEFT's name, row-major.
+    ///
+    /// # Errors
+    /// An unknown name; the device.
+    pub fn read_adapter(&self, name: &str) -> Result<Vec<f32>> {
+        let index = index_of(self.adapter_specs(), name)?;
+        let tensors = self.lora.as_ref().map_or_else(Vec::new, Lora::tensors);
+        Ok(tensors[index].read(&self.device)?)
+    }
+
+    /// Replaces `A` and `B` of every adapter by what `read` returns for their names.
+    ///
+    /// # Errors
+    /// Whatever `read` returns; a wrong number of values; the device.
+    pub fn load_adapters<E: From<TransformerError>>(
+        &mut self,
+        mut read: impl FnMut(&str) -> std::result::Result<Vec<f32>, E>,
+    ) -> std::result::Result<(), E> {
+        if let Some(lora) = &mut self.lora {
+            let specs = lora.specs.clone();
+            for (spec, mut tensor) in specs.iter().zip(lora.tensors_mut()) {
+                tensor.write(&self.device, spec, &read(&spec.name)?)?;
+            }
+        }
+        Ok(self.apply_adapters()?)
+    }
+
+    /// Makes the weights what the adapters say.
+    pub(crate) fn apply_adapters(&mut self) -> Result<()> {
+        if let Some(lora) = &mut self.lora {
+            lora.apply(&*self.device, &mut self.weights)?;
+        }
+        Ok(())
+    }
+
+    /// What the optimizer changes.
+    pub(crate) fn trained_tensors_mut(&mut self) -> Vec<TensorMut<'_, D>> {
+        match &mut self.lora {
+            Some(lora) => lora.tensors_mut(),
+            None => self.weights.tensors_mut(),
+        }
     }
 
     /// Optimizer steps taken; 0 for a model that has not learned anything.
@@ -144,7 +241,7 @@ impl<D: Device> Model<D> {
         let Some(training) = &self.training else {
             return Ok(None);
         };
-        let index = self.index_of(name)?;
+        let index = index_of(self.trained(), name)?;
         let like = &training.gradients.tensors()[index];
         Ok(Some(training.optimizer.read(&self.device, index, moment, like)?))
     }
@@ -154,7 +251,11 @@ impl<D: Device> Model<D> {
     /// # Errors
     /// An unknown name; the device.
     pub fn read_gradient(&self, name: &str) -> Result<Option<Vec<f32>>> {
-        self.training.as_ref().map(|training| self.read_from(&training.gradients, name)).transpose()
+        let Some(training) = &self.training else {
+            return Ok(None);
+        };
+        let index = index_of(self.trained(), name)?;
+        Ok(Some(training.gradients.tensors()[index].read(&self.device)?))
     }
 
     /// Sets the optimizer state: `read` is called with `<name>.m` and `<name>.v` for each parameter.
@@ -174,7 +275,7 @@ impl<D: Device> Model<D> {
         let mut training = self.new_training()?;
         training.optimizer.n_steps = n_steps;
         for moment in Moment::ALL {
-            for (index, spec) in self.specs.iter().enumerate() {
+            for (index, spec) in self.trained().iter().enumerate() {
                 let values = read(&format!("{}{}", spec.name, moment.suffix()))?;
                 training.optimizer.write(&self.device, index, moment, spec, &values)?;
             }
@@ -185,9 +286,13 @@ impl<D: Device> Model<D> {
 
     /// Gradients and running means of zeros, unless they are known not to fit.
     pub(crate) fn new_training(&self) -> Result<Training<D>> {
-        let state = optimizer_bytes(&self.specs, self.options.optimizer_state);
-        self.check_memory(MemoryUse::Training, self.parameter_bytes().saturating_add(state))?;
-        let gradients = Parameters::zeros(&*self.device, &self.config)?;
+        let trained = self.trained();
+        let state = optimizer_bytes(trained, self.options.optimizer_state);
+        self.check_memory(MemoryUse::Training, tensor_bytes(trained).saturating_add(state))?;
+        let gradients = match &self.lora {
+            Some(lora) => Gradients::Adapters(lora.gradients(&*self.device, &self.config)?),
+            None => Gradients::All(Parameters::zeros(&*self.device, &self.config)?),
+        };
         let precision = self.options.optimizer_state;
         let optimizer = OptimizerState::new(&*self.device, &gradients.tensors(), precision)?;
         Ok(Training { gradients, optimizer })
@@ -212,14 +317,14 @@ impl<D: Device> Model<D> {
         }
     }
 
-    fn index_of(&self, name: &str) -> Result<usize> {
-        self.specs
-            .iter()
-            .position(|spec| spec.name == name)
-            .ok_or_else(|| TransformerError::UnknownParameter(name.to_owned()))
+    fn adapter_specs(&self) -> &[TensorSpec] {
+        self.lora.as_ref().map_or(&[], |lora| &lora.specs)
     }
+}
 
-    fn read_from(&self, parameters: &Parameters<D>, name: &str) -> Result<Vec<f32>> {
-        Ok(parameters.tensors()[self.index_of(name)?].read(&self.device)?)
-    }
+fn index_of(specs: &[TensorSpec], name: &str) -> Result<usize> {
+    specs
+        .iter()
+        .position(|spec| spec.name == name)
+        .ok_or_else(|| TransformerError::UnknownParameter(name.to_owned()))
 }

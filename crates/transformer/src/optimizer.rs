@@ -112,7 +112,9 @@ impl<D: Device> OptimizerState<D> {
                 rounding_key: mix(mix(t as u32).wrapping_add(index as u32)),
             };
             match (weight, gradient) {
-                (TensorMut::Matrix(p), Tensor::Matrix(g)) => device.matrix_adamw(p, g, m, v, step)?,
+                (TensorMut::Matrix(p), Tensor::Matrix(g)) => {
+                    device.matrix_adamw(p, g, m, v, step)?
+                }
                 // Vectors are norm gains and biases.
                 (TensorMut::Vector(p), Tensor::Vector(g)) => {
                     device.adamw(p, g, m, v, AdamStep { weight_decay: 0.0, ..step })?;

@@ -1,7 +1,7 @@
 //! The parameters of a model: which there are, what they are called, and storage of that layout for weights,
 //! gradients and optimizer moments alike.
 
-use azr_weights::{ModelConfig, TensorSpec};
+use azr_weights::{ModelConfig, Projection, TensorSpec};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
@@ -88,6 +88,34 @@ pub(crate) fn check_config(config: &ModelConfig) -> Result<()> {
     )
 }
 
+impl<D: Device> LayerParameters<D> {
+    /// One of the layer's linear maps.
+    pub(crate) fn linear(&self, projection: Projection) -> &Linear<D> {
+        match projection {
+            Projection::Q => &self.q,
+            Projection::K => &self.k,
+            Projection::V => &self.v,
+            Projection::O => &self.o,
+            Projection::Gate => &self.gate,
+            Projection::Up => &self.up,
+            Projection::Down => &self.down,
+        }
+    }
+
+    /// One of the layer's linear maps.
+    pub(crate) fn linear_mut(&mut self, projection: Projection) -> &mut Linear<D> {
+        match projection {
+            Projection::Q => &mut self.q,
+            Projection::K => &mut self.k,
+            Projection::V => &mut self.v,
+            Projection::O => &mut self.o,
+            Projection::Gate => &mut self.gate,
+            Projection::Up => &mut self.up,
+            Projection::Down => &mut self.down,
+        }
+    }
+}
+
 impl<D: Device> Parameters<D> {
     /// Zeroed storage for every parameter of `config`.
     pub(crate) fn zeros(device: &D, config: &ModelConfig) -> DeviceResult<Self> {
@@ -167,17 +195,6 @@ impl<D: Device> Parameters<D> {
         tensors.push(TensorMut::Vector(&mut self.final_norm));
         tensors.extend(self.untied_head.as_mut().map(TensorMut::Matrix));
         tensors
-    }
-
-    /// Sets every value to 0.
-    pub(crate) fn clear(&mut self, device: &D) -> DeviceResult<()> {
-        for tensor in self.tensors_mut() {
-            match tensor {
-                TensorMut::Vector(vector) => device.clear(vector)?,
-                TensorMut::Matrix(matrix) => device.matrix_clear(matrix)?,
-            }
-        }
-        Ok(())
     }
 }
 

@@ -11,8 +11,8 @@ use azr_plugin::{
     PolicyInfo, ScoreRequest, UpdateReport, UpdateRequest,
 };
 use azr_weights::{
-    ModelConfig, ModelFile, SafetensorsFile, TensorSpec, WeightsError, write_hf_directory,
-    write_safetensors,
+    AdapterConfig, AdapterFile, ModelConfig, ModelFile, SafetensorsFile, TensorSpec, WeightsError,
+    write_adapter_directory, write_hf_directory, write_safetensors,
 };
 
 use crate::device::{Device, Moment};
@@ -67,7 +67,7 @@ impl<D: Device> DevicePolicy<D> {
         free_memory: MemoryProbe,
     ) -> azr_plugin::Result<Self> {
         let mut model = load_model(device, &open_file(&spec.path)?, free_memory)?;
-        model.set_training_options(training);
+        model.set_training_options(training)?;
         let (n_ids, vocab_size) = (spec.vocabulary.len(), model.config().vocab_size);
         if n_ids > vocab_size {
             return Err(PluginError::new(
@@ -134,8 +134,19 @@ impl<D: Device> Policy for DevicePolicy<D> {
         if with_optimizer {
             save_optimizer(model, &new_optimizer)?;
         }
-        let mut weights = model.parameters().iter().map(|spec| named(spec, model.read(&spec.name)));
-        if let Err(error) = write_hf_directory(directory, model.config(), &mut weights) {
+        let written = match &model.training_options().lora {
+            Some(lora) => {
+                let trained = model.trained().iter();
+                let mut tensors = trained.map(|spec| named(spec, model.read_adapter(&spec.name)));
+                write_adapter_directory(directory, &lora.adapter, model.config(), &mut tensors)
+            }
+            None => {
+                let parameters = model.parameters().iter();
+                let mut tensors = parameters.map(|spec| named(spec, model.read(&spec.name)));
+                write_hf_directory(directory, model.config(), &mut tensors)
+            }
+        };
+        if let Err(error) = written {
             remove(&new_optimizer).map_err(failed)?;
             return Err(weights_error(error));
         }
@@ -145,15 +156,57 @@ impl<D: Device> Policy for DevicePolicy<D> {
     }
 
     fn load(&mut self, directory: &Path) -> azr_plugin::Result<()> {
+        if let Some(lora) = &self.model.training_options().lora {
+            let adapter = lora.adapter.clone();
+            return self.load_adapters(directory, &adapter);
+        }
+        refuse_adapters(directory)?;
         let file = open_file(directory)?;
         refuse_other_model(self.model.config(), file.config(), directory)?;
         // The old weights stay until the new ones are complete.
         let mut model = load_model(self.model.device().clone(), &file, self.free_memory)?;
-        model.set_training_options(self.model.training_options().clone());
+        model.set_training_options(self.model.training_options().clone())?;
         load_optimizer(&mut model, &directory.join(OPTIMIZER_FILE))?;
         self.model = model;
         Ok(())
     }
+}
+
+impl<D: Device> DevicePolicy<D> {
+    /// The part of [`Policy::load`] that is done where adapters are trained: the model itself stays as it is.
+    fn load_adapters(&mut self, directory: &Path, ours: &AdapterConfig) -> azr_plugin::Result<()> {
+        let file = AdapterFile::open(directory, self.model.config()).map_err(weights_error)?;
+        let theirs = file.config();
+        if (theirs.rank, theirs.alpha, &theirs.targets) != (ours.rank, ours.alpha, &ours.targets) {
+            let show = |c: &AdapterConfig| {
+                let targets: Vec<&str> = c.targets.iter().map(|target| target.as_str()).collect();
+                format!("rank {}, alpha {}, {}", c.rank, c.alpha, targets.join(" "))
+            };
+            let (ours, theirs) = (show(ours), show(theirs));
+            let path = directory.display();
+            let message = format!("`{path}` holds other adapters: {ours} here, {theirs} there");
+            return Err(PluginError::new(ErrorCode::InvalidInput, message)
+                .with_hint("set the backend option `lora` to what the checkpoint has"));
+        }
+        // Everything is read before anything changes.
+        let specs = self.model.trained().to_vec();
+        let mut values = BTreeMap::new();
+        for spec in specs {
+            values.insert(spec.name.clone(), file.read_f32(&spec.name).map_err(weights_error)?);
+        }
+        load_optimizer(&mut self.model, &directory.join(OPTIMIZER_FILE))?;
+        self.model.load_adapters(|name| Ok(values.remove(name).unwrap_or_default()))
+    }
+}
+
+/// Adapters are not a model: says so before the files of one are looked for.
+fn refuse_adapters(directory: &Path) -> azr_plugin::Result<()> {
+    if !AdapterFile::is_at(directory) {
+        return Ok(());
+    }
+    let message = format!("`{}` holds adapters, not a model", directory.display());
+    Err(PluginError::new(ErrorCode::InvalidInput, message)
+        .with_hint("set the backend option `lora`, or make a model of them with `azr model merge`"))
 }
 
 type NamedTensor = (String, Vec<usize>, Vec<f32>);
@@ -191,7 +244,7 @@ fn save_optimizer<D: Device>(model: &Model<D>, path: &Path) -> azr_plugin::Resul
         0 => Vec::new(),
         _ => Moment::ALL
             .into_iter()
-            .flat_map(|moment| model.parameters().iter().map(move |spec| (spec, moment)))
+            .flat_map(|moment| model.trained().iter().map(move |spec| (spec, moment)))
             .collect(),
     };
     let state_spec = |(spec, moment): &(&TensorSpec, Moment)| {
@@ -210,7 +263,7 @@ fn save_optimizer<D: Device>(model: &Model<D>, path: &Path) -> azr_plugin::Resul
 /// Reads optimizer state, or starts afresh where there is none.
 fn load_optimizer<D: Device>(model: &mut Model<D>, path: &Path) -> azr_plugin::Result<()> {
     if !path.exists() {
-        return Ok(());
+        return model.load_optimizer(0, |_| Ok(Vec::new()));
     }
     let file = SafetensorsFile::open(path).map_err(weights_error)?;
     let n_steps =

@@ -352,7 +352,7 @@ impl Device for Reference {
         tokens: TokenTargets<'_>,
         loss: &LossSpec,
         dx: &mut Values,
-        d_weight: &mut Dense,
+        d_weight: Option<&mut Dense>,
     ) -> DeviceResult<TokenScores> {
         head::loss(x, weight, tokens, loss, dx, d_weight)
     }

@@ -2,6 +2,7 @@
 
 mod generation;
 mod gradients;
+mod lora;
 mod optimizer;
 mod training;
 

@@ -8,7 +8,7 @@ use azr_rl::token_loss;
 use crate::backward::BackwardBuffers;
 use crate::device::{Device, TokenScores, TokenTargets};
 use crate::error::{Result, TransformerError};
-use crate::forward::{Activations, Keep};
+use crate::forward::Activations;
 use crate::memory::{MemoryUse, activation_values, backward_values, row_bytes};
 use crate::model::{Model, Training};
 use crate::rows::{MicroBatch, PromptAndResponse, pack};
@@ -65,11 +65,12 @@ impl<D: Device> Model<D> {
         if applied {
             training.optimizer.step(
                 &device,
-                self.weights.tensors_mut(),
+                self.trained_tensors_mut(),
                 training.gradients.tensors(),
                 &request.optimizer,
                 grad_norm,
             )?;
+            self.apply_adapters()?;
         }
         Ok(UpdateReport { grad_norm, applied, ..report })
     }
@@ -95,9 +96,11 @@ impl<D: Device> Model<D> {
         };
         let total: usize = batches.iter().map(|batch| batch.rows.len()).sum();
         let mut done = 0;
-        let n_values = activation_values(&self.config, Keep::All) + backward_values(&self.config);
+        let keep = self.options.keep();
+        let n_values = activation_values(&self.config, keep)
+            + backward_values(&self.config, self.options.rank());
         self.check_memory(MemoryUse::Training, row_bytes(n_rows, n_values))?;
-        let mut activations = Activations::new(self, n_rows, Keep::All)?;
+        let mut activations = Activations::new(self, n_rows, keep)?;
         let mut buffers = BackwardBuffers::new(self, n_rows)?;
         let head_len = HEAD_ROWS.min(n_rows) * self.config.hidden_size;
         let mut head = HeadBuffers::<D> {

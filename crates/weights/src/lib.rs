@@ -4,6 +4,7 @@
 //!   Hugging Face names, whatever the file's own names, types and row order are.
 //! * [`write_hf_directory`] and [`write_safetensors`] write tensor by tensor and rename at the end, so a reader
 //!   never sees half a file.
+//! * [`AdapterFile`], [`write_adapter_directory`] and [`merge_adapters`] are the same for LoRA adapters.
 //! * [`Gguf`] and [`SafetensorsFile`] are the two formats by themselves.
 //! * [`models`] finds and fetches models, [`inspect`] tells what a model is.
 //!
@@ -11,6 +12,7 @@
 //! a file that another process shortens while it is open ends this process (that is how mapping works), so models
 //! are only ever replaced by renaming.
 
+mod adapter;
 mod atomic;
 mod config;
 mod error;
@@ -24,6 +26,9 @@ pub mod models;
 mod safetensors_file;
 mod safetensors_writer;
 
+pub use adapter::{
+    AdapterConfig, AdapterFile, AdapterSpec, Projection, merge_adapters, write_adapter_directory,
+};
 pub use atomic::write_file;
 pub use config::{Family, ModelConfig, TensorSpec};
 pub use error::WeightsError;

@@ -3,8 +3,8 @@
 use azr_cpu::{Cpu, InstructionSet};
 use azr_plugin::{LossSpec, Ratio};
 use azr_transformer::{
-    AdamStep, AttentionSequence, AttentionShape, Device, DeviceResult, KeySpan, Moment,
-    SampleSpec, StatePrecision, TokenTargets,
+    AdamStep, AttentionSequence, AttentionShape, Device, DeviceResult, KeySpan, Moment, SampleSpec,
+    StatePrecision, TokenTargets,
 };
 
 /// Numbers in [-1, 1) that differ from each other.
@@ -96,7 +96,7 @@ fn results(cpu: &Cpu) -> DeviceResult<Vec<u32>> {
         temperature: 0.7,
     };
     let mut d_normal = buffer(27, ROWS * WIDTH)?;
-    let scores = cpu.head_loss(&normal, &head, tokens, &loss, &mut d_normal, &mut d_head)?;
+    let scores = cpu.head_loss(&normal, &head, tokens, &loss, &mut d_normal, Some(&mut d_head))?;
     numbers.extend(scores.logprobs.into_iter().chain(scores.entropies));
     let specs: Vec<SampleSpec> = values(28, ROWS)
         .iter()

@@ -107,7 +107,8 @@ impl Case for Loss {
         };
         let mut dx = upload(device, &numbers(85, n_rows * width + 3))?;
         let mut d_weight = upload_matrix(device, (vocab, width), &numbers(86, vocab * width))?;
-        let scores = device.head_loss(&x, &weight, tokens, &self.loss, &mut dx, &mut d_weight)?;
+        let scores =
+            device.head_loss(&x, &weight, tokens, &self.loss, &mut dx, Some(&mut d_weight))?;
         Ok(vec![
             ("logprobs", scores.logprobs),
             ("entropies", scores.entropies),

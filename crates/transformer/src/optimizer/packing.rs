@@ -199,7 +199,13 @@ mod tests {
 
     #[test]
     fn infinities_stay() {
-        assert_eq!(unpack_bf16(pack_bf16(f32::INFINITY, Rounding::Stochastic(9), 1)), f32::INFINITY);
-        assert_eq!(unpack_bf16(pack_bf16(-0.0, Rounding::Nearest, 0)).to_bits(), (-0.0_f32).to_bits());
+        assert_eq!(
+            unpack_bf16(pack_bf16(f32::INFINITY, Rounding::Stochastic(9), 1)),
+            f32::INFINITY
+        );
+        assert_eq!(
+            unpack_bf16(pack_bf16(-0.0, Rounding::Nearest, 0)).to_bits(),
+            (-0.0_f32).to_bits()
+        );
     }
 }

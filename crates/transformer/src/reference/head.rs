@@ -151,7 +151,7 @@ pub(super) fn loss(
     tokens: TokenTargets<'_>,
     loss: &LossSpec,
     dx: &mut Values,
-    d_weight: &mut Dense,
+    mut d_weight: Option<&mut Dense>,
 ) -> DeviceResult<TokenScores> {
     let rows = tokens.targets.len();
     let n_in = weight.n_in;
@@ -163,7 +163,7 @@ pub(super) fn loss(
     need_lengths(&[(x, rows * n_in), (dx, rows * n_in)])?;
     need_indices(tokens.targets, weight.n_out)?;
     need(
-        (d_weight.n_out, d_weight.n_in) == (weight.n_out, n_in),
+        d_weight.as_ref().is_none_or(|d| (d.n_out, d.n_in) == (weight.n_out, n_in)),
         "weight and gradient differ in shape",
     )?;
     let mut scores = TokenScores::default();
@@ -185,7 +185,9 @@ pub(super) fn loss(
             let d_logit = d_scaled / f64::from(loss.temperature);
             for k in 0..n_in {
                 dx.0[row * n_in + k] += d_logit * weight.row(j)[k];
-                d_weight.row_mut(j)[k] += d_logit * x.0[row * n_in + k];
+                if let Some(d_weight) = &mut d_weight {
+                    d_weight.row_mut(j)[k] += d_logit * x.0[row * n_in + k];
+                }
             }
         }
         scores.logprobs.push(logprobs[target] as f32);

@@ -44,8 +44,7 @@ impl State {
                 for (index, block) in self.values.chunks_mut(BLOCK).enumerate() {
                     let mut values: Vec<f32> = block.iter().map(|&value| value as f32).collect();
                     let mut codes = vec![0; block.len()];
-                    let scale =
-                        pack_block(&values, is_signed, rounding, index * BLOCK, &mut codes);
+                    let scale = pack_block(&values, is_signed, rounding, index * BLOCK, &mut codes);
                     unpack_block(&codes, is_signed, scale, &mut values);
                     for (to, from) in block.iter_mut().zip(values) {
                         *to = f64::from(from);

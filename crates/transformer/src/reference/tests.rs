@@ -195,7 +195,7 @@ fn head_loss() {
     };
     let mut dx = values(25, rows * n_in);
     let mut d_weight = Reference.matrix_zeros(n_out, n_in).unwrap();
-    Reference.head_loss(&x, &weight, tokens, &loss, &mut dx, &mut d_weight).unwrap();
+    Reference.head_loss(&x, &weight, tokens, &loss, &mut dx, Some(&mut d_weight)).unwrap();
     is_gradient("dx", &x.0, &dx.0, |x| policy_loss(&Values(x.to_vec()), &weight, tokens, &loss));
     is_gradient("d_weight", &weight.values, &d_weight.values, |values| {
         policy_loss(&x, &Dense { values: values.to_vec(), ..weight.clone() }, tokens, &loss)

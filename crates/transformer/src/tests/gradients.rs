@@ -7,13 +7,13 @@ use azr_weights::Family;
 use super::{loss_spec, tiny_model, update_request};
 use crate::device::{KeySpan, TokenTargets};
 use crate::forward::{Activations, Keep};
-use crate::model::Model;
+use crate::model::{Model, TrainingOptions};
 use crate::parameters::{Tensor, TensorMut};
 use crate::reference::{Reference, Values, policy_loss};
 use crate::rows::PackedRows;
 
 /// The loss of an update, one plain sequence at a time.
-fn plain_loss(model: &Model<Reference>, request: &UpdateRequest) -> f64 {
+pub(super) fn plain_loss(model: &Model<Reference>, request: &UpdateRequest) -> f64 {
     let mut sum = 0.0;
     for sequence in &request.sequences {
         let tokens = [&sequence.prompt[..], &sequence.response].concat();
@@ -122,5 +122,20 @@ fn micro_batches_and_shared_prompts_change_nothing() {
         for (whole, part) in whole.iter().flatten().zip(parts.iter().flatten()) {
             assert!((whole - part).abs() < 1e-13, "{whole} {part}");
         }
+    }
+}
+
+#[test]
+fn gradients_are_the_same_to_the_bit_when_only_inputs_of_layers_are_kept() {
+    let loss = LossSpec { entropy_coef: 0.1, ..loss_spec() };
+    for family in [Family::Llama, Family::Qwen2] {
+        let request = update_request(&tiny_model(family, false), loss.clone(), &[0.1, -0.3]);
+        let gradients = |gradient_checkpointing| {
+            let mut model = tiny_model(family, false);
+            let options = TrainingOptions { gradient_checkpointing, ..TrainingOptions::default() };
+            model.set_training_options(options).unwrap();
+            update_gradients(&mut model, &request, 13)
+        };
+        assert_eq!(gradients(true), gradients(false));
     }
 }

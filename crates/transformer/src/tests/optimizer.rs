@@ -11,7 +11,9 @@ const N_STEPS: usize = 40;
 /// All weights after [`N_STEPS`] updates with a long memory, and the last loss.
 fn trained(optimizer_state: StatePrecision) -> (Vec<f64>, f64) {
     let mut model = tiny_model(Family::Llama, true);
-    model.set_training_options(TrainingOptions { optimizer_state });
+    model
+        .set_training_options(TrainingOptions { optimizer_state, ..TrainingOptions::default() })
+        .unwrap();
     let loss = LossSpec { clip_high: 90.0, clip_low: 1.0, ..loss_spec() };
     let mut request = update_request(&model, loss, &[0.0]);
     request.optimizer.beta2 = 0.999;
@@ -31,9 +33,8 @@ fn packed_state_trains_as_float32_does() {
     let names = start.parameters().iter().map(|spec| spec.name.clone());
     let start: Vec<f64> =
         names.flat_map(|name| start.read(&name).unwrap()).map(f64::from).collect();
-    let norm = |a: &[f64], b: &[f64]| {
-        a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum::<f64>().sqrt()
-    };
+    let norm =
+        |a: &[f64], b: &[f64]| a.iter().zip(b).map(|(a, b)| (a - b) * (a - b)).sum::<f64>().sqrt();
     let (exact, loss) = trained(StatePrecision::F32);
     let moved = norm(&exact, &start);
     assert!(moved > 0.1, "{moved}");
@@ -44,6 +45,9 @@ fn packed_state_trains_as_float32_does() {
         eprintln!("{precision:?} {apart} {packed_loss} {loss}");
         assert!(apart < tolerance, "{precision:?}: {apart} of the way");
         assert!(apart > 0.0, "{precision:?} is not in use");
-        assert!((packed_loss - loss).abs() < tolerance * loss.abs().max(1.0), "{packed_loss} {loss}");
+        assert!(
+            (packed_loss - loss).abs() < tolerance * loss.abs().max(1.0),
+            "{packed_loss} {loss}"
+        );
     }
 }

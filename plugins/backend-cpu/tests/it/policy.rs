@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use azr_backend_cpu::{CpuBackend, OptimizerState, Options};
+use azr_backend_cpu::{CpuBackend, Lora, OptimizerState, Options};
 use azr_cpu::Cpu;
 use azr_plugin::{
-    Backend, Engine, ErrorCode, GenerateRequest, ModelSpec, Policy, Quiet, Sampling, Services,
+    Backend, Engine, ErrorCode, GenerateRequest, ModelSpec, Policy, Quiet, Sampling, ScoreRequest,
+    Services,
 };
 use azr_transformer::{Model, TransformerError};
 use azr_weights::{Family, ModelConfig, write_hf_directory};
@@ -45,13 +46,21 @@ fn saved(policy: &dyn Policy) -> Vec<(String, Vec<u8>)> {
 
 #[test]
 fn a_saved_policy_goes_on_to_the_bit() {
-    for (family, optimizer_state) in [
-        (Family::Llama, OptimizerState::F32),
-        (Family::Qwen2, OptimizerState::Bf16),
-        (Family::Llama, OptimizerState::Int8),
+    let lora = |names: &[&str]| {
+        let targets = names.iter().map(|&name| name.to_owned()).collect();
+        Some(Lora { rank: 3, targets, ..Lora::default() })
+    };
+    for (family, optimizer_state, lora) in [
+        (Family::Llama, OptimizerState::F32, None),
+        (Family::Qwen2, OptimizerState::Bf16, None),
+        (Family::Llama, OptimizerState::Int8, None),
+        (Family::Qwen2, OptimizerState::F32, lora(&["q_proj", "down_proj"])),
+        (Family::Llama, OptimizerState::Int8, lora(&["v_proj"])),
     ] {
-        let options =
-            |threads| Options { threads: Some(threads), optimizer_state, ..Options::default() };
+        let options = |threads| {
+            let lora = lora.clone();
+            Options { threads: Some(threads), optimizer_state, lora, ..Options::default() }
+        };
         let directory = tempfile::tempdir().unwrap();
         let spec = write_model(
             &directory.path().join("model"),
@@ -85,6 +94,61 @@ fn a_saved_policy_goes_on_to_the_bit() {
         policy.load(&checkpoint).unwrap();
         policy.update(&update_request(), &Quiet).unwrap();
         assert!(saved(&*policy) != saved(&*resumed));
+    }
+}
+
+#[test]
+fn adapters_become_an_ordinary_model() {
+    let directory = tempfile::tempdir().unwrap();
+    let [base, adapters, merged] =
+        ["base", "adapters", "merged"].map(|name| directory.path().join(name));
+    let spec = write_model(&base, &tiny_config(Family::Qwen2, true));
+    let options = Options { lora: Some(Lora::default()), ..Options::default() };
+    let mut policy = backend(options).open(&spec).unwrap();
+    for _ in 0..3 {
+        assert!(policy.update(&update_request(), &Quiet).unwrap().applied);
+    }
+    policy.save(&adapters, false).unwrap();
+    azr_weights::merge_adapters(&base, &adapters, &merged).unwrap();
+
+    let mut ordinary = backend(Options::default()).open(&spec).unwrap();
+    let request =
+        ScoreRequest { prompt: vec![3, 1, 4], response: vec![1, 5, 9, 2], temperature: 1.0 };
+    let mut scores =
+        |policy: &mut dyn Policy| policy.score(std::slice::from_ref(&request), &Quiet).unwrap();
+    let before = scores(&mut *ordinary);
+    let error = ordinary.load(&adapters).unwrap_err();
+    assert!(error.message.contains("holds adapters, not a model"), "{error}");
+    ordinary.load(&merged).unwrap();
+    let (adapted, merged) = (scores(&mut *policy), scores(&mut *ordinary));
+    assert!((before[0][0] - merged[0][0]).abs() > 1e-3, "the adapters did something");
+    for (adapted, merged) in adapted[0].iter().zip(&merged[0]) {
+        assert!((adapted - merged).abs() < 1e-4, "{adapted} {merged}");
+    }
+
+    let narrow = Options { lora: Some(Lora { rank: 4, ..Lora::default() }), ..Options::default() };
+    let mut narrow = backend(narrow).open(&spec).unwrap();
+    let error = narrow.load(&adapters).unwrap_err();
+    assert!(error.message.contains("rank 4, alpha 32"), "{error}");
+}
+
+#[test]
+fn gradient_checkpointing_changes_no_bit() {
+    let directory = tempfile::tempdir().unwrap();
+    let spec = write_model(directory.path(), &tiny_config(Family::Qwen2, false));
+    let trained = |gradient_checkpointing, lora: Option<Lora>| {
+        let options = Options {
+            gradient_checkpointing,
+            lora,
+            micro_batch_rows: Some(120),
+            ..Options::default()
+        };
+        let mut policy = backend(options).open(&spec).unwrap();
+        policy.update(&update_request(), &Quiet).unwrap();
+        saved(&*policy)
+    };
+    for lora in [None, Some(Lora::default())] {
+        assert!(trained(true, lora.clone()) == trained(false, lora));
     }
 }
 

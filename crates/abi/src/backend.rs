@@ -98,6 +98,8 @@ pub struct LossSpec {
 #[repr(C)]
 #[derive(Debug, Clone, StableAbi)]
 pub struct OptimizerSpec {
+    /// One of [`codes::optimizer_kind`](crate::codes::optimizer_kind).
+    pub kind: Code,
     pub learning_rate: f32,
     pub beta1: f32,
     pub beta2: f32,

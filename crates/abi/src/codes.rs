@@ -26,6 +26,8 @@ codes! {
     kind { TOKENIZER = 1, BACKEND = 2, EXECUTOR = 3, DOMAIN = 4, OPTIMIZER = 5 }
     /// Mirror of `ControlTokens`.
     control { PARSE = 1, AS_TEXT = 2 }
+    /// Mirror of `OptimizerKind`.
+    optimizer_kind { ADAMW = 1, MUON = 2 }
     /// Mirror of `FinishReason`.
     finish { EOS = 1, STOP = 2, LENGTH = 3, CONTEXT = 4 }
     /// Mirror of `PromptBody`.

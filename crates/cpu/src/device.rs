@@ -1,6 +1,7 @@
 //! The operations of the device: preconditions, then the kernels.
 
 use azr_plugin::LossSpec;
+use azr_transformer::packing::Rounding;
 use azr_transformer::{
     AdamStep, AttentionSequence, AttentionShape, Device, DeviceResult, Moment, SampleSpec,
     StatePrecision, TokenScores, TokenTargets,
@@ -417,13 +418,18 @@ impl Device for Cpu {
 
     fn state_write(&self, state: &mut State, values: &Buffer) -> DeviceResult<()> {
         equal("number of values", values.0.len(), state.len())?;
-        state.write(&values.0);
+        state.write(&values.0, Rounding::Nearest);
         Ok(())
     }
 
-    fn matrix_state_write(&self, state: &mut State, values: &Matrix) -> DeviceResult<()> {
+    fn matrix_state_write(
+        &self,
+        state: &mut State,
+        values: &Matrix,
+        rounding: Rounding,
+    ) -> DeviceResult<()> {
         equal("number of values", values.panels.len(), state.len())?;
-        state.write(&values.panels);
+        state.write(&values.panels, rounding);
         Ok(())
     }
 

@@ -102,9 +102,11 @@ impl State {
     }
 
     /// Packs `values`, as many as there are.
-    pub(crate) fn write(&mut self, values: &[f32]) {
-        for (part, values) in self.parts(BLOCK).iter_mut().zip(values.chunks(BLOCK)) {
-            part.pack(0, values, Rounding::Nearest, 0);
+    pub(crate) fn write(&mut self, values: &[f32], rounding: Rounding) {
+        for (block, (part, values)) in
+            self.parts(BLOCK).iter_mut().zip(values.chunks(BLOCK)).enumerate()
+        {
+            part.pack(0, values, rounding, block * BLOCK);
         }
     }
 }

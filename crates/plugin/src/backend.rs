@@ -159,12 +159,36 @@ impl Default for LossSpec {
     }
 }
 
-/// One AdamW step (arXiv 1711.05101) with clipping of the global gradient norm.
+/// How gradients become steps.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OptimizerKind {
+    /// AdamW (arXiv 1711.05101).
+    #[default]
+    Adamw,
+    /// Muon (<https://kellerjordan.github.io/posts/muon/>) for hidden matrices, its steps scaled to the size of AdamW's
+    /// (arXiv 2502.16982); AdamW for embedding, head, gains and biases.
+    Muon,
+}
+
+impl OptimizerKind {
+    /// The name in options and files.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Adamw => "adamw",
+            Self::Muon => "muon",
+        }
+    }
+}
+
+/// One optimizer step with clipping of the global gradient norm.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OptimizerSpec {
+    /// How gradients become steps. A backend that meets another kind than before starts with fresh state.
+    pub kind: OptimizerKind,
     /// Learning rate of this step.
     pub learning_rate: f32,
-    /// First-moment decay.
+    /// Decay of the first moment, and of Muon's momentum.
     pub beta1: f32,
     /// Second-moment decay.
     pub beta2: f32,

@@ -4,7 +4,7 @@
 ///
 /// ```
 /// use azr_plugin::{
-///     Engine, LossSpec, OptimizerSpec, Result, RlOptimizer, RolloutSummary, Services, StepPlan,
+///     Engine, LossSpec, OptimizerKind, OptimizerSpec, Result, RlOptimizer, RolloutSummary, Services, StepPlan,
 /// };
 ///
 /// /// Plain REINFORCE: every token's advantage is its response's reward.
@@ -35,6 +35,7 @@
 ///             weights: tokens(&|r| 1.0 / (rollouts.len() as f32 * r.n_tokens as f32)),
 ///             loss: LossSpec::default(),
 ///             optimizer: OptimizerSpec {
+///                 kind: OptimizerKind::Adamw,
 ///                 learning_rate: 1e-6, beta1: 0.9, beta2: 0.999, epsilon: 1e-8,
 ///                 weight_decay: 0.0, max_grad_norm: 1.0,
 ///             },

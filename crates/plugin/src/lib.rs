@@ -19,7 +19,7 @@ mod optimizer;
 mod tokenizer;
 
 pub use backend::{
-    Backend, Completion, FinishReason, GenerateRequest, LossSpec, ModelSpec, OptimizerSpec, Policy,
+    Backend, Completion, FinishReason, GenerateRequest, LossSpec, ModelSpec, OptimizerKind, OptimizerSpec, Policy,
     PolicyInfo, Ratio, Sampling, ScoreRequest, TrainSequence, UpdateBounds, UpdateReport,
     UpdateRequest,
 };

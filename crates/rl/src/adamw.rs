@@ -59,10 +59,13 @@ pub fn adamw_reference(
 
 #[cfg(test)]
 mod tests {
+    use azr_plugin::OptimizerKind;
+
     use super::*;
 
     fn spec() -> OptimizerSpec {
         OptimizerSpec {
+            kind: OptimizerKind::Adamw,
             learning_rate: 0.125,
             beta1: 0.9,
             beta2: 0.999,

@@ -1,5 +1,5 @@
 //! The mathematics of reinforcement learning from self-play: token losses, advantages, loss weights,
-//! learning-rate schedules and a float64 AdamW against which backends are checked.
+//! learning-rate schedules and float64 optimizers against which backends are checked.
 //!
 //! Everything here is a pure function of its arguments; backends call [`token_loss`], RL optimizers the rest.
 
@@ -7,6 +7,7 @@ mod adamw;
 mod advantage;
 mod error;
 mod loss;
+mod muon;
 mod schedule;
 mod weight;
 
@@ -14,5 +15,6 @@ pub use adamw::{AdamwState, adamw_reference};
 pub use advantage::{Advantage, Baseline, Estimator, Rollout, advantages, baseline};
 pub use error::RlError;
 pub use loss::{TokenLoss, token_loss};
+pub use muon::{MuonStep, NEWTON_SCHULZ, NEWTON_SCHULZ_STEPS, muon_reference, muon_scale};
 pub use schedule::{Schedule, learning_rate_factor};
 pub use weight::{Aggregation, token_weights};

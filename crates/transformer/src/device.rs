@@ -10,6 +10,8 @@
 
 use azr_plugin::LossSpec;
 
+use crate::packing::Rounding;
+
 /// A failure of a device: almost always that memory ran out.
 #[derive(Debug, Clone, thiserror::Error)]
 #[non_exhaustive]
@@ -412,13 +414,14 @@ pub trait Device: Send + Sync + 'static {
         precision: StatePrecision,
         moment: Moment,
     ) -> DeviceResult<Self::State>;
-    /// Packs `values` into `state`; what [`Device::state_read`] gave comes back to the bit.
+    /// Packs `values` into `state`, to nearest; what [`Device::state_read`] gave comes back to the bit.
     fn state_write(&self, state: &mut Self::State, values: &Self::Buffer) -> DeviceResult<()>;
     /// Packs the matrix `values` into `state`.
     fn matrix_state_write(
         &self,
         state: &mut Self::State,
         values: &Self::Matrix,
+        rounding: Rounding,
     ) -> DeviceResult<()>;
     /// Unpacks `state` into `out`.
     fn state_read(&self, state: &Self::State, out: &mut Self::Buffer) -> DeviceResult<()>;

@@ -1,11 +1,13 @@
 //! How much memory a call needs, and refusing it in words before the system ends the process.
 
+use azr_plugin::OptimizerKind;
 use azr_weights::{AdapterConfig, AdapterSpec, ModelConfig, TensorSpec};
 
-use crate::device::{Device, StatePrecision};
+use crate::device::{Device, Moment, StatePrecision};
 use crate::error::{Result, TransformerError};
 use crate::forward::Keep;
 use crate::model::{MemoryProbe, Model};
+use crate::optimizer::has_moment;
 use crate::optimizer::packing::BLOCK;
 use crate::parameters::n_values;
 
@@ -95,14 +97,19 @@ pub(crate) fn adapter_bytes(config: &ModelConfig, adapter: &AdapterConfig) -> u6
     adapter.adapters(config).into_iter().map(one).sum()
 }
 
-/// Bytes of the optimizer's two running means of tensors like `specs`.
-pub(crate) fn optimizer_bytes(specs: &[TensorSpec], precision: StatePrecision) -> u64 {
+/// Bytes of the optimizer's running means of tensors like `specs`.
+pub(crate) fn optimizer_bytes(
+    specs: &[TensorSpec],
+    kind: OptimizerKind,
+    precision: StatePrecision,
+) -> u64 {
     let bytes = |n: u64| match precision {
         StatePrecision::F32 => n.saturating_mul(4),
         StatePrecision::Bf16 => n.saturating_mul(2),
         StatePrecision::Int8 => n.saturating_add(n.div_ceil(BLOCK as u64).saturating_mul(4)),
     };
-    specs.iter().map(|spec| bytes(n_values(spec) as u64).saturating_mul(2)).sum()
+    let means = |spec| Moment::ALL.into_iter().filter(move |&m| has_moment(kind, spec, m)).count();
+    specs.iter().map(|spec| bytes(n_values(spec) as u64).saturating_mul(means(spec) as u64)).sum()
 }
 
 /// Fails if `probe` knows that less than `needed` bytes are free.
@@ -179,7 +186,7 @@ mod tests {
         let mut model = tiny_model(Family::Llama, true);
         model.free_memory = Some(|| Some(1000));
         let error = model
-            .load_optimizer(1, |_| -> Result<Vec<f32>> {
+            .load_optimizer(OptimizerKind::Adamw, 1, |_| -> Result<Vec<f32>> {
                 panic!("nothing is read before the check")
             })
             .unwrap_err();

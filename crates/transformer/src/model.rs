@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use azr_plugin::OptimizerKind;
 use azr_weights::{ModelConfig, TensorSpec};
 
 use crate::device::{AttentionShape, Device, Moment, StatePrecision};
@@ -12,7 +13,7 @@ use crate::lora::{Lora, LoraOptions};
 use crate::memory::{
     MemoryUse, adapter_bytes, check_free, optimizer_bytes, parameter_bytes, tensor_bytes,
 };
-use crate::optimizer::OptimizerState;
+use crate::optimizer::{OptimizerState, has_moment};
 use crate::parameters::{Parameters, TensorMut, check_config, n_values, random_values};
 
 /// Says how many bytes are free for a model, where that is known.
@@ -228,6 +229,11 @@ impl<D: Device> Model<D> {
         }
     }
 
+    /// Which optimizer's state there is; AdamW's before the first update.
+    pub fn optimizer_kind(&self) -> OptimizerKind {
+        self.training.as_ref().map_or(OptimizerKind::Adamw, |training| training.optimizer.kind)
+    }
+
     /// Optimizer steps taken; 0 for a model that has not learned anything.
     pub fn n_steps(&self) -> u64 {
         self.training.as_ref().map_or(0, |training| training.optimizer.n_steps)
@@ -243,7 +249,7 @@ impl<D: Device> Model<D> {
         };
         let index = index_of(self.trained(), name)?;
         let like = &training.gradients.tensors()[index];
-        Ok(Some(training.optimizer.read(&self.device, index, moment, like)?))
+        Ok(training.optimizer.read(&self.device, index, moment, like)?)
     }
 
     /// The gradient that the last update accumulated, before clipping; none before the first update.
@@ -258,13 +264,15 @@ impl<D: Device> Model<D> {
         Ok(Some(training.gradients.tensors()[index].read(&self.device)?))
     }
 
-    /// Sets the optimizer state: `read` is called with `<name>.m` and `<name>.v` for each parameter.
+    /// Sets the optimizer state: `read` is called with `<name>.m` and `<name>.v` for each trained tensor, without the
+    /// latter for those that Muon trains.
     /// With `n_steps` 0 nothing is read and the state is a fresh one. The old state stays if this fails.
     ///
     /// # Errors
     /// Whatever `read` returns; a wrong number of values; the device's memory.
     pub fn load_optimizer<E: From<TransformerError>>(
         &mut self,
+        kind: OptimizerKind,
         n_steps: u64,
         mut read: impl FnMut(&str) -> std::result::Result<Vec<f32>, E>,
     ) -> std::result::Result<(), E> {
@@ -272,10 +280,11 @@ impl<D: Device> Model<D> {
             self.training = None;
             return Ok(());
         }
-        let mut training = self.new_training()?;
+        let mut training = self.new_training(kind)?;
         training.optimizer.n_steps = n_steps;
         for moment in Moment::ALL {
-            for (index, spec) in self.trained().iter().enumerate() {
+            let specs = self.trained().iter().enumerate();
+            for (index, spec) in specs.filter(|(_, spec)| has_moment(kind, spec, moment)) {
                 let values = read(&format!("{}{}", spec.name, moment.suffix()))?;
                 training.optimizer.write(&self.device, index, moment, spec, &values)?;
             }
@@ -285,16 +294,18 @@ impl<D: Device> Model<D> {
     }
 
     /// Gradients and running means of zeros, unless they are known not to fit.
-    pub(crate) fn new_training(&self) -> Result<Training<D>> {
+    pub(crate) fn new_training(&self, kind: OptimizerKind) -> Result<Training<D>> {
         let trained = self.trained();
-        let state = optimizer_bytes(trained, self.options.optimizer_state);
+        let state = optimizer_bytes(trained, kind, self.options.optimizer_state);
         self.check_memory(MemoryUse::Training, tensor_bytes(trained).saturating_add(state))?;
         let gradients = match &self.lora {
             Some(lora) => Gradients::Adapters(lora.gradients(&*self.device, &self.config)?),
             None => Gradients::All(Parameters::zeros(&*self.device, &self.config)?),
         };
         let precision = self.options.optimizer_state;
-        let optimizer = OptimizerState::new(&*self.device, &gradients.tensors(), precision)?;
+        let tensors = gradients.tensors();
+        let optimizer = OptimizerState::new(&*self.device, trained, &tensors, kind, precision)?;
+        drop(tensors);
         Ok(Training { gradients, optimizer })
     }
 

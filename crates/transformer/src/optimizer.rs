@@ -1,50 +1,66 @@
 //! The optimizer: its state for every trained tensor, and one step.
 
+mod muon;
 pub mod packing;
 
-use azr_plugin::OptimizerSpec;
+use azr_plugin::{OptimizerKind, OptimizerSpec};
 use azr_weights::TensorSpec;
 
 use crate::device::{AdamStep, Device, DeviceError, DeviceResult, Moment, StatePrecision};
 use crate::error::Result;
 use crate::parameters::{Tensor, TensorMut};
-use packing::mix;
+use packing::{Rounding, mix};
 
 /// Running means of every trained tensor, in the order of the tensors.
 pub(crate) struct OptimizerState<D: Device> {
+    /// How gradients become steps; it says which running means there are.
+    pub(crate) kind: OptimizerKind,
     /// Steps taken.
     pub(crate) n_steps: u64,
     first: Vec<D::State>,
-    second: Vec<D::State>,
+    /// None for what Muon trains.
+    second: Vec<Option<D::State>>,
 }
 
 impl<D: Device> OptimizerState<D> {
-    /// The state before the first step for tensors like `tensors`.
+    /// The state before the first step for `tensors`, whose names are in `specs`.
     pub(crate) fn new(
         device: &D,
+        specs: &[TensorSpec],
         tensors: &[Tensor<'_, D>],
+        kind: OptimizerKind,
         precision: StatePrecision,
     ) -> DeviceResult<Self> {
-        let zeros = |moment| {
-            let states = tensors.iter().map(|tensor| match tensor {
-                Tensor::Vector(vector) => device.state(vector, precision, moment),
-                Tensor::Matrix(matrix) => device.matrix_state(matrix, precision, moment),
-            });
-            states.collect::<DeviceResult<Vec<_>>>()
+        let zeros = |tensor: &Tensor<'_, D>, moment| match tensor {
+            Tensor::Vector(vector) => device.state(vector, precision, moment),
+            Tensor::Matrix(matrix) => device.matrix_state(matrix, precision, moment),
         };
-        Ok(Self { n_steps: 0, first: zeros(Moment::First)?, second: zeros(Moment::Second)? })
+        let (mut first, mut second) = (Vec::new(), Vec::new());
+        for (spec, tensor) in specs.iter().zip(tensors) {
+            first.push(zeros(tensor, Moment::First)?);
+            let has_second = has_moment(kind, spec, Moment::Second);
+            second.push(has_second.then(|| zeros(tensor, Moment::Second)).transpose()?);
+        }
+        Ok(Self { kind, n_steps: 0, first, second })
     }
 
-    /// The values of one running mean of tensor `index`, which is shaped like `like`, row-major.
+    /// The values of one running mean of tensor `index`, which is shaped like `like`, row-major; none where the
+    /// optimizer has no such mean.
     pub(crate) fn read(
         &self,
         device: &D,
         index: usize,
         moment: Moment,
         like: &Tensor<'_, D>,
-    ) -> DeviceResult<Vec<f32>> {
-        let state = &self.of(moment)[index];
-        match like {
+    ) -> DeviceResult<Option<Vec<f32>>> {
+        let state = match moment {
+            Moment::First => Some(&self.first[index]),
+            Moment::Second => self.second[index].as_ref(),
+        };
+        let Some(state) = state else {
+            return Ok(None);
+        };
+        let values = match like {
             Tensor::Vector(vector) => {
                 let mut values = device.zeros(device.len(vector))?;
                 device.state_read(state, &mut values)?;
@@ -56,7 +72,8 @@ impl<D: Device> OptimizerState<D> {
                 device.matrix_state_read(state, &mut values)?;
                 Tensor::<D>::Matrix(&values).read(device)
             }
-        }
+        };
+        values.map(Some)
     }
 
     /// Replaces one running mean of tensor `index`, whose name and shape are `spec`, by row-major `values`.
@@ -69,13 +86,16 @@ impl<D: Device> OptimizerState<D> {
         values: &[f32],
     ) -> Result<()> {
         let state = match moment {
-            Moment::First => &mut self.first[index],
-            Moment::Second => &mut self.second[index],
+            Moment::First => Some(&mut self.first[index]),
+            Moment::Second => self.second[index].as_mut(),
+        };
+        let Some(state) = state else {
+            return Ok(());
         };
         if let [n_out, n_in] = spec.shape[..] {
             let mut matrix = device.matrix_zeros(n_out, n_in)?;
             TensorMut::<D>::Matrix(&mut matrix).write(device, spec, values)?;
-            device.matrix_state_write(state, &matrix)?;
+            device.matrix_state_write(state, &matrix, Rounding::Nearest)?;
         } else {
             let mut vector = device.zeros(spec.shape.iter().product())?;
             TensorMut::<D>::Vector(&mut vector).write(device, spec, values)?;
@@ -84,7 +104,7 @@ impl<D: Device> OptimizerState<D> {
         Ok(())
     }
 
-    /// One AdamW step on `weights` by `gradients`, all tensors in the order in which the state was made. Gradients
+    /// One step on `weights` by `gradients`, all tensors in the order in which the state was made. Gradients
     /// are scaled down to `optimizer.max_grad_norm` first, `grad_norm` being their norm. Vectors do not decay.
     pub(crate) fn step(
         &mut self,
@@ -111,16 +131,20 @@ impl<D: Device> OptimizerState<D> {
                 t,
                 rounding_key: mix(mix(t as u32).wrapping_add(index as u32)),
             };
-            match (weight, gradient) {
-                (TensorMut::Matrix(p), Tensor::Matrix(g)) => {
-                    device.matrix_adamw(p, g, m, v, step)?
+            match (weight, gradient, v) {
+                (TensorMut::Matrix(p), Tensor::Matrix(g), None) => {
+                    let rounding = Rounding::Stochastic(step.rounding_key);
+                    muon::step(device, p, g, m, optimizer, (step.grad_scale, rounding))?;
+                }
+                (TensorMut::Matrix(p), Tensor::Matrix(g), Some(v)) => {
+                    device.matrix_adamw(p, g, m, v, step)?;
                 }
                 // Vectors are norm gains and biases.
-                (TensorMut::Vector(p), Tensor::Vector(g)) => {
+                (TensorMut::Vector(p), Tensor::Vector(g), Some(v)) => {
                     device.adamw(p, g, m, v, AdamStep { weight_decay: 0.0, ..step })?;
                 }
                 _ => {
-                    let message = "weights and gradients differ in layout".to_owned();
+                    let message = "weights, gradients and state differ in layout".to_owned();
                     return Err(DeviceError::Failed(message).into());
                 }
             }
@@ -128,11 +152,12 @@ impl<D: Device> OptimizerState<D> {
         self.n_steps = t;
         Ok(())
     }
+}
 
-    fn of(&self, moment: Moment) -> &[D::State] {
-        match moment {
-            Moment::First => &self.first,
-            Moment::Second => &self.second,
-        }
-    }
+/// Whether the optimizer keeps this running mean of a tensor. Muon has one for each hidden matrix, adapters included;
+/// embedding, head, gains and biases are AdamW's.
+pub(crate) fn has_moment(kind: OptimizerKind, spec: &TensorSpec, moment: Moment) -> bool {
+    let is_vocabulary = ["model.embed_tokens.weight", "lm_head.weight"].contains(&&*spec.name);
+    let is_hidden = spec.shape.len() == 2 && !is_vocabulary;
+    moment == Moment::First || kind == OptimizerKind::Adamw || !is_hidden
 }

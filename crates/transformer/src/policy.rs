@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use azr_plugin::{
-    CallContext, Completion, ErrorCode, GenerateRequest, ModelSpec, PluginError, Policy,
-    PolicyInfo, ScoreRequest, UpdateReport, UpdateRequest,
+    CallContext, Completion, ErrorCode, GenerateRequest, ModelSpec, OptimizerKind, PluginError,
+    Policy, PolicyInfo, ScoreRequest, UpdateReport, UpdateRequest,
 };
 use azr_weights::{
     AdapterConfig, AdapterFile, ModelConfig, ModelFile, SafetensorsFile, TensorSpec, WeightsError,
@@ -19,6 +19,7 @@ use crate::device::{Device, Moment};
 use crate::error::Result;
 use crate::generate::{GenerateLimits, Vocabulary};
 use crate::model::{MemoryProbe, Model, TrainingOptions};
+use crate::optimizer::has_moment;
 use crate::update::DEFAULT_MICRO_BATCH_ROWS;
 
 /// Optimizer state beside the weights: float32 tensors `<name>.m` and `<name>.v`, whatever the precision in memory.
@@ -26,6 +27,8 @@ use crate::update::DEFAULT_MICRO_BATCH_ROWS;
 const OPTIMIZER_FILE: &str = "optimizer.safetensors";
 /// The same while it is written.
 const NEW_OPTIMIZER_FILE: &str = "optimizer.safetensors.new";
+/// Its header's entry with the optimizer's name; AdamW's state where there is none.
+const KIND_KEY: &str = "optimizer";
 /// Its header's entry with the number of optimizer steps taken.
 const N_STEPS_KEY: &str = "n_steps";
 
@@ -239,12 +242,17 @@ fn load_model<D: Device>(
 
 fn save_optimizer<D: Device>(model: &Model<D>, path: &Path) -> azr_plugin::Result<()> {
     let n_steps = model.n_steps();
-    let metadata = BTreeMap::from([(N_STEPS_KEY.to_owned(), n_steps.to_string())]);
+    let kind = model.optimizer_kind();
+    let metadata = BTreeMap::from([
+        (N_STEPS_KEY.to_owned(), n_steps.to_string()),
+        (KIND_KEY.to_owned(), kind.as_str().to_owned()),
+    ]);
     let states: Vec<(&TensorSpec, Moment)> = match n_steps {
         0 => Vec::new(),
         _ => Moment::ALL
             .into_iter()
             .flat_map(|moment| model.trained().iter().map(move |spec| (spec, moment)))
+            .filter(|(spec, moment)| has_moment(kind, spec, *moment))
             .collect(),
     };
     let state_spec = |(spec, moment): &(&TensorSpec, Moment)| {
@@ -263,7 +271,7 @@ fn save_optimizer<D: Device>(model: &Model<D>, path: &Path) -> azr_plugin::Resul
 /// Reads optimizer state, or starts afresh where there is none.
 fn load_optimizer<D: Device>(model: &mut Model<D>, path: &Path) -> azr_plugin::Result<()> {
     if !path.exists() {
-        return model.load_optimizer(0, |_| Ok(Vec::new()));
+        return model.load_optimizer(OptimizerKind::Adamw, 0, |_| Ok(Vec::new()));
     }
     let file = SafetensorsFile::open(path).map_err(weights_error)?;
     let n_steps =
@@ -274,7 +282,16 @@ fn load_optimizer<D: Device>(model: &mut Model<D>, path: &Path) -> azr_plugin::R
             )
             .with_hint("delete the file to go on with fresh optimizer state")
         })?;
-    model.load_optimizer(n_steps, |name| file.read_f32(name).map_err(weights_error))
+    let kind = match file.metadata().get(KIND_KEY).map(String::as_str) {
+        None | Some("adamw") => OptimizerKind::Adamw,
+        Some("muon") => OptimizerKind::Muon,
+        Some(other) => {
+            let message = format!("`{}` holds the state of `{other}`", path.display());
+            return Err(PluginError::new(ErrorCode::InvalidInput, message)
+                .with_hint("known optimizers are `adamw` and `muon`"));
+        }
+    };
+    model.load_optimizer(kind, n_steps, |name| file.read_f32(name).map_err(weights_error))
 }
 
 fn refuse_other_model(

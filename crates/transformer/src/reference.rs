@@ -18,6 +18,8 @@ use crate::device::{
     SampleSpec, StatePrecision, TokenScores, TokenTargets,
 };
 
+use crate::packing::Rounding;
+
 pub use head::policy_loss;
 pub use state::State;
 
@@ -384,11 +386,16 @@ impl Device for Reference {
     }
 
     fn state_write(&self, state: &mut State, values: &Values) -> DeviceResult<()> {
-        state.write(&values.0)
+        state.write(&values.0, Rounding::Nearest)
     }
 
-    fn matrix_state_write(&self, state: &mut State, values: &Dense) -> DeviceResult<()> {
-        state.write(&values.values)
+    fn matrix_state_write(
+        &self,
+        state: &mut State,
+        values: &Dense,
+        rounding: Rounding,
+    ) -> DeviceResult<()> {
+        state.write(&values.values, rounding)
     }
 
     fn state_read(&self, state: &State, out: &mut Values) -> DeviceResult<()> {

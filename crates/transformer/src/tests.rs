@@ -9,7 +9,7 @@ mod training;
 use std::sync::Arc;
 
 use azr_plugin::{
-    LossSpec, OptimizerSpec, Quiet, ScoreRequest, TrainSequence, UpdateBounds, UpdateRequest,
+    LossSpec, OptimizerKind, OptimizerSpec, Quiet, ScoreRequest, TrainSequence, UpdateBounds, UpdateRequest,
 };
 use azr_weights::{Family, ModelConfig};
 
@@ -52,6 +52,7 @@ fn loss_spec() -> LossSpec {
 
 fn optimizer_spec() -> OptimizerSpec {
     OptimizerSpec {
+        kind: OptimizerKind::Adamw,
         learning_rate: 1e-2,
         beta1: 0.9,
         beta2: 0.95,

@@ -35,9 +35,10 @@ impl<D: Device> Model<D> {
         context: &dyn CallContext,
     ) -> Result<UpdateReport> {
         self.check_update(request)?;
+        let kind = request.optimizer.kind;
         let mut training = match self.training.take() {
-            Some(training) => training,
-            None => self.new_training()?,
+            Some(training) if training.optimizer.kind == kind => training,
+            _ => self.new_training(kind)?,
         };
         let report = self.update_with(&mut training, request, max_rows, context);
         self.training = Some(training);
@@ -170,8 +171,9 @@ impl<D: Device> Model<D> {
         }
         let LossSpec { ratio: _, clip_low, clip_high, dual_clip, entropy_coef, temperature } =
             request.loss;
-        let OptimizerSpec { learning_rate, beta1, beta2, epsilon, weight_decay, max_grad_norm } =
-            request.optimizer;
+        let OptimizerSpec {
+            learning_rate, beta1, beta2, epsilon, weight_decay, max_grad_norm, ..
+        } = request.optimizer;
         if request.loss.ratio == Ratio::Sequence {
             return Err(TransformerError::invalid("no ratio of whole sequences".to_owned()));
         }

@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use azr_backend_cpu::{CpuBackend, Options};
 use azr_plugin::{
-    Backend, CallContext, Engine, GenerateRequest, LossSpec, ModelSpec, OptimizerSpec, PluginError,
+    Backend, CallContext, Engine, GenerateRequest, LossSpec, ModelSpec, OptimizerKind, OptimizerSpec, PluginError,
     Policy, Quiet, Ratio, Sampling, Services, TrainSequence, UpdateBounds, UpdateRequest,
 };
 
@@ -104,6 +104,7 @@ fn update(policy: &mut dyn Policy) -> Result<(), PluginError> {
             temperature: 1.0,
         },
         optimizer: OptimizerSpec {
+            kind: OptimizerKind::Adamw,
             learning_rate: 1e-7,
             beta1: 0.9,
             beta2: 0.99,

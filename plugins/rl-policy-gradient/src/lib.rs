@@ -79,11 +79,12 @@ impl PolicyGradient {
     }
 
     fn optimizer(&self, step: u64) -> OptimizerSpec {
-        let Options { learning_rate, schedule, warmup_steps, total_steps, .. } = self.options;
+        let Options { optimizer: kind, learning_rate, schedule, warmup_steps, total_steps, .. } =
+            self.options;
         let Options { beta1, beta2, epsilon, weight_decay, max_grad_norm, .. } = self.options;
         let factor = learning_rate_factor(schedule, step, warmup_steps, total_steps.unwrap_or(0));
         let learning_rate = (f64::from(learning_rate) * factor) as f32;
-        OptimizerSpec { learning_rate, beta1, beta2, epsilon, weight_decay, max_grad_norm }
+        OptimizerSpec { kind, learning_rate, beta1, beta2, epsilon, weight_decay, max_grad_norm }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The options of `trr++`.
 
-use azr_plugin::{ErrorCode, PluginError, Ratio, Result};
+use azr_plugin::{ErrorCode, OptimizerKind, PluginError, Ratio, Result};
 use azr_rl::{Aggregation, Estimator, Schedule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -29,6 +29,9 @@ pub struct Options {
     pub entropy_coef: f32,
     /// Temperature at which log-probabilities are taken: the one used for sampling.
     pub temperature: f32,
+    /// How gradients become steps: `adamw`, or `muon` for hidden matrices (their momentum decays by `beta1`). Both take
+    /// the same learning rates.
+    pub optimizer: OptimizerKind,
     /// Peak learning rate.
     #[schemars(range(min = 0.0))]
     pub learning_rate: f32,
@@ -117,6 +120,7 @@ impl Default for Options {
             dual_clip: 3.0,
             entropy_coef: 0.001,
             temperature: 1.0,
+            optimizer: OptimizerKind::Adamw,
             learning_rate: 1e-6,
             warmup_steps: 0,
             schedule: Schedule::Constant,

@@ -11,7 +11,7 @@ use azr_fixture_echo::{
 use azr_host::Host;
 use azr_plugin::{
     Answer, Backend, CallContext, ControlTokens, Domain, Engine, Executor, GenerateRequest, Job,
-    Limits, LossSpec, Message, ModelSpec, OptimizerSpec, Proposal, ProposeRequest, Purpose, Ratio,
+    Limits, LossSpec, Message, ModelSpec, OptimizerKind, OptimizerSpec, Proposal, ProposeRequest, Purpose, Ratio,
     RlOptimizer, Role, RolloutSummary, Sampling, ScoreRequest, Services, Task, Tokenizer,
     TrainSequence, UpdateBounds, UpdateRequest,
 };
@@ -189,6 +189,7 @@ fn backend(out: &mut String, backend: &dyn Backend) {
             temperature: 1.0,
         },
         optimizer: OptimizerSpec {
+            kind: OptimizerKind::Adamw,
             learning_rate: 1e-6,
             beta1: 0.9,
             beta2: 0.999,

@@ -7,7 +7,7 @@ use super::mirror::{Mirror, unknown_code};
 use crate::{
     Answer, Completion, ControlTokens, EngineInfo, EngineKind, ErrorCode, FinishReason,
     GenerateRequest, Grade, GroupStats, Job, JobReport, LimitKind, Limits, LossSpec, Message,
-    ModelSpec, OptimizerSpec, Outcome, PluginError, PolicyInfo, Prompt, PromptBody, Proposal,
+    ModelSpec, OptimizerKind, OptimizerSpec, Outcome, PluginError, PolicyInfo, Prompt, PromptBody, Proposal,
     ProposeRequest, Protection, Purpose, Ratio, ReferenceRule, Result, Role, RolloutSummary,
     Sampling, ScoreRequest, StepPlan, Task, TaskKind, TokenizerInfo, TrainSequence, UpdateBounds,
     UpdateReport, UpdateRequest, Validation,
@@ -40,7 +40,7 @@ structs! {
     ScoreRequest { prompt, response, temperature } + ext_json;
     TrainSequence { prompt, response, behaviour_logprobs, advantages, weights } + ext_json;
     LossSpec { ratio, clip_low, clip_high, dual_clip, entropy_coef, temperature } + ext_json;
-    OptimizerSpec { learning_rate, beta1, beta2, epsilon, weight_decay, max_grad_norm } + ext_json;
+    OptimizerSpec { kind, learning_rate, beta1, beta2, epsilon, weight_decay, max_grad_norm } + ext_json;
     UpdateRequest { sequences, loss, optimizer, bounds } + ext_json;
     UpdateBounds { loss_min, loss_max, grad_norm_max } + ext_json;
     UpdateReport {
@@ -83,6 +83,7 @@ macro_rules! enums {
 }
 
 enums! {
+    OptimizerKind as optimizer_kind { Adamw = ADAMW, Muon = MUON }
     ErrorCode as error {
         InvalidInput = INVALID_INPUT, InvalidConfig = INVALID_CONFIG, NotFound = NOT_FOUND, Unavailable = UNAVAILABLE,
         Io = IO, Cancelled = CANCELLED, Panicked = PANICKED, Internal = INTERNAL

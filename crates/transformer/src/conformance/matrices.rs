@@ -7,6 +7,7 @@ use super::{
     upload, upload_matrix,
 };
 use crate::device::{AdamStep, Device, DeviceResult, Moment, StatePrecision};
+use crate::packing::Rounding;
 
 /// Float32 sums of up to a thousand products of numbers around 1: about 30 roundings of 6e-8 in effect.
 const PRODUCT: f32 = 4e-6;
@@ -221,7 +222,7 @@ impl Case for Optimizer {
             outputs.push((name, download_matrix(device, &matrix_p)?));
             let moment = if name == "matrix_m" { Moment::First } else { Moment::Second };
             let mut copy = device.matrix_state(&matrix_p, self.precision, moment)?;
-            device.matrix_state_write(&mut copy, &matrix_p)?;
+            device.matrix_state_write(&mut copy, &matrix_p, Rounding::Nearest)?;
             device.matrix_state_read(&copy, &mut matrix_p)?;
             outputs.push((name, download_matrix(device, &matrix_p)?));
         }

@@ -18,10 +18,10 @@ impl State {
         Self { values: vec![0.0; len], precision, moment }
     }
 
-    pub(super) fn write(&mut self, values: &[f64]) -> DeviceResult<()> {
+    pub(super) fn write(&mut self, values: &[f64], rounding: Rounding) -> DeviceResult<()> {
         need(values.len() == self.values.len(), "the state is not as long as the values")?;
         self.values.copy_from_slice(values);
-        self.round(Rounding::Nearest);
+        self.round(rounding);
         Ok(())
     }
 

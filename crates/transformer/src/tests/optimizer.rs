@@ -1,10 +1,12 @@
-//! What packed optimizer state changes in training.
+//! The steps of Muon, and what packed optimizer state changes in training.
 
-use azr_plugin::{LossSpec, Quiet};
+use azr_plugin::{LossSpec, OptimizerKind, Quiet};
+use azr_rl::{MuonStep, muon_reference};
 use azr_weights::Family;
 
 use super::{loss_spec, tiny_model, update_request};
-use crate::{StatePrecision, TrainingOptions};
+use crate::reference::Reference;
+use crate::{Model, Moment, StatePrecision, TrainingOptions};
 
 const N_STEPS: usize = 40;
 
@@ -50,4 +52,55 @@ fn packed_state_trains_as_float32_does() {
             "{packed_loss} {loss}"
         );
     }
+}
+
+#[test]
+fn hidden_matrices_take_the_steps_of_muon() {
+    let mut model = tiny_model(Family::Qwen2, false);
+    let names: Vec<String> = model.parameters().iter().map(|spec| spec.name.clone()).collect();
+    let shapes: Vec<Vec<usize>> =
+        model.parameters().iter().map(|spec| spec.shape.clone()).collect();
+    let mut request = update_request(&model, loss_spec(), &[0.0]);
+    request.optimizer.kind = OptimizerKind::Muon;
+    let step = MuonStep { learning_rate: 0.01, momentum: 0.9, weight_decay: 0.1 };
+    let read = |model: &Model<Reference>, name: &str| -> Vec<f64> {
+        model.read(name).unwrap().into_iter().map(f64::from).collect()
+    };
+    let mut expected: Vec<Vec<f64>> = names.iter().map(|name| read(&model, name)).collect();
+    let mut momentum: Vec<Vec<f64>> = expected.iter().map(|p| vec![0.0; p.len()]).collect();
+    let mut adamw = tiny_model(Family::Qwen2, false);
+    for n_steps in 1..=3 {
+        assert!(model.update(&request, 100, &Quiet).unwrap().applied);
+        for (index, name) in names.iter().enumerate() {
+            let is_hidden = name.contains("_proj.weight");
+            let second = model.read_moment(name, Moment::Second).unwrap();
+            assert_eq!(second.is_none(), is_hidden, "{name}");
+            if !is_hidden {
+                continue;
+            }
+            let gradient = model.read_gradient(name).unwrap().unwrap();
+            let gradient: Vec<f64> = gradient.into_iter().map(f64::from).collect();
+            let shape = (shapes[index][0], shapes[index][1]);
+            muon_reference(&mut expected[index], &gradient, &mut momentum[index], shape, step);
+            for (found, expected) in read(&model, name).iter().zip(&expected[index]) {
+                assert!(
+                    (found - expected).abs() < 1e-5 * f64::from(n_steps),
+                    "{name}: {found} {expected}"
+                );
+            }
+        }
+        if n_steps == 1 {
+            request.optimizer.kind = OptimizerKind::Adamw;
+            adamw.update(&request, 100, &Quiet).unwrap();
+            request.optimizer.kind = OptimizerKind::Muon;
+            for name in names.iter().filter(|name| !name.contains("_proj.weight")) {
+                assert_eq!(model.read(name).unwrap(), adamw.read(name).unwrap(), "{name}");
+            }
+        }
+    }
+    assert_eq!(model.optimizer_kind(), OptimizerKind::Muon);
+    // Another kind begins anew.
+    request.optimizer.kind = OptimizerKind::Adamw;
+    model.update(&request, 100, &Quiet).unwrap();
+    assert_eq!((model.n_steps(), model.optimizer_kind()), (1, OptimizerKind::Adamw));
 }

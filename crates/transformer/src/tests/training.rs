@@ -1,6 +1,6 @@
 //! The optimizer step, what is skipped, and what is reported.
 
-use azr_plugin::{CallContext, LossSpec, OptimizerSpec, Quiet, Ratio, UpdateBounds, UpdateRequest};
+use azr_plugin::{CallContext, LossSpec, OptimizerKind, OptimizerSpec, Quiet, Ratio, UpdateBounds, UpdateRequest};
 use azr_rl::{AdamwState, adamw_reference};
 use azr_weights::Family;
 
@@ -25,7 +25,7 @@ fn reload(model: &Model<Reference>) -> Model<Reference> {
         |name| model.read(name),
     )
     .unwrap();
-    copy.load_optimizer::<TransformerError>(model.n_steps(), |name| {
+    copy.load_optimizer::<TransformerError>(model.optimizer_kind(), model.n_steps(), |name| {
         let (name, moment) = match name.strip_suffix(".m") {
             Some(name) => (name, Moment::First),
             None => (name.strip_suffix(".v").unwrap(), Moment::Second),
@@ -149,7 +149,7 @@ fn training_goes_on_from_saved_state_to_the_bit() {
     b.update(&request, 100, &Quiet).unwrap();
     assert_eq!(weights(&a), weights(&b));
     let mut fresh = reload(&model);
-    fresh.load_optimizer::<TransformerError>(0, |_| unreachable!()).unwrap();
+    fresh.load_optimizer::<TransformerError>(OptimizerKind::Adamw, 0, |_| unreachable!()).unwrap();
     fresh.update(&request, 100, &Quiet).unwrap();
     assert_ne!(weights(&a), weights(&fresh));
 }

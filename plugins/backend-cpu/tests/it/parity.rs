@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use azr_cpu::Cpu;
 use azr_plugin::{
-    GenerateRequest, LossSpec, OptimizerSpec, Quiet, Ratio, Sampling, ScoreRequest, TrainSequence,
+    GenerateRequest, LossSpec, OptimizerKind, OptimizerSpec, Quiet, Ratio, Sampling, ScoreRequest, TrainSequence,
     UpdateBounds, UpdateReport, UpdateRequest,
 };
 use azr_transformer::reference::Reference;
@@ -75,6 +75,7 @@ pub(crate) fn update_request() -> UpdateRequest {
             temperature: 0.9,
         },
         optimizer: OptimizerSpec {
+            kind: OptimizerKind::Adamw,
             learning_rate: 1e-3,
             beta1: 0.9,
             beta2: 0.99,

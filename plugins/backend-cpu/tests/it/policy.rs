@@ -6,8 +6,8 @@ use std::sync::Arc;
 use azr_backend_cpu::{CpuBackend, Lora, OptimizerState, Options};
 use azr_cpu::Cpu;
 use azr_plugin::{
-    Backend, Engine, ErrorCode, GenerateRequest, ModelSpec, Policy, Quiet, Sampling, ScoreRequest,
-    Services,
+    Backend, Engine, ErrorCode, GenerateRequest, ModelSpec, OptimizerKind, Policy, Quiet, Sampling,
+    ScoreRequest, Services,
 };
 use azr_transformer::{Model, TransformerError};
 use azr_weights::{Family, ModelConfig, write_hf_directory};
@@ -50,13 +50,17 @@ fn a_saved_policy_goes_on_to_the_bit() {
         let targets = names.iter().map(|&name| name.to_owned()).collect();
         Some(Lora { rank: 3, targets, ..Lora::default() })
     };
-    for (family, optimizer_state, lora) in [
-        (Family::Llama, OptimizerState::F32, None),
-        (Family::Qwen2, OptimizerState::Bf16, None),
-        (Family::Llama, OptimizerState::Int8, None),
-        (Family::Qwen2, OptimizerState::F32, lora(&["q_proj", "down_proj"])),
-        (Family::Llama, OptimizerState::Int8, lora(&["v_proj"])),
+    let (adamw, muon) = (OptimizerKind::Adamw, OptimizerKind::Muon);
+    for (family, kind, optimizer_state, lora) in [
+        (Family::Llama, adamw, OptimizerState::F32, None),
+        (Family::Qwen2, adamw, OptimizerState::Bf16, None),
+        (Family::Llama, adamw, OptimizerState::Int8, None),
+        (Family::Qwen2, adamw, OptimizerState::F32, lora(&["q_proj", "down_proj"])),
+        (Family::Llama, muon, OptimizerState::Int8, lora(&["v_proj"])),
+        (Family::Qwen2, muon, OptimizerState::Bf16, None),
     ] {
+        let mut request = update_request();
+        request.optimizer.kind = kind;
         let options = |threads| {
             let lora = lora.clone();
             Options { threads: Some(threads), optimizer_state, lora, ..Options::default() }
@@ -74,7 +78,7 @@ fn a_saved_policy_goes_on_to_the_bit() {
         );
         assert!(info.device.starts_with("cpu"));
 
-        policy.update(&update_request(), &Quiet).unwrap();
+        policy.update(&request, &Quiet).unwrap();
         let checkpoint = directory.path().join("checkpoint");
         policy.save(&checkpoint, true).unwrap();
         let mut resumed = backend(options(1)).open(&spec).unwrap();
@@ -83,7 +87,7 @@ fn a_saved_policy_goes_on_to_the_bit() {
         assert_eq!(saved(&*policy).len(), 3);
 
         for policy in [&mut policy, &mut resumed] {
-            assert!(policy.update(&update_request(), &Quiet).unwrap().applied);
+            assert!(policy.update(&request, &Quiet).unwrap().applied);
         }
         assert!(saved(&*policy) == saved(&*resumed));
 
@@ -92,7 +96,7 @@ fn a_saved_policy_goes_on_to_the_bit() {
         policy.save(&checkpoint, false).unwrap();
         assert!(!checkpoint.join("optimizer.safetensors").exists());
         policy.load(&checkpoint).unwrap();
-        policy.update(&update_request(), &Quiet).unwrap();
+        policy.update(&request, &Quiet).unwrap();
         assert!(saved(&*policy) != saved(&*resumed));
     }
 }
@@ -114,7 +118,7 @@ fn adapters_become_an_ordinary_model() {
     let mut ordinary = backend(Options::default()).open(&spec).unwrap();
     let request =
         ScoreRequest { prompt: vec![3, 1, 4], response: vec![1, 5, 9, 2], temperature: 1.0 };
-    let mut scores =
+    let scores =
         |policy: &mut dyn Policy| policy.score(std::slice::from_ref(&request), &Quiet).unwrap();
     let before = scores(&mut *ordinary);
     let error = ordinary.load(&adapters).unwrap_err();

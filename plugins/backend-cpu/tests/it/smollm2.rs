@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use azr_cpu::Cpu;
 use azr_plugin::{
-    FinishReason, GenerateRequest, LossSpec, OptimizerSpec, Quiet, Ratio, Sampling, ScoreRequest,
+    FinishReason, GenerateRequest, LossSpec, OptimizerKind, OptimizerSpec, Quiet, Ratio, Sampling, ScoreRequest,
     TrainSequence, UpdateBounds, UpdateRequest,
 };
 use azr_transformer::{Device, GenerateLimits, Model, Vocabulary};
@@ -141,6 +141,7 @@ fn cross_entropy<D: Device>(model: &Model<D>, batch: &[Vec<u32>]) -> (f64, Updat
         temperature: 1.0,
     };
     let optimizer = OptimizerSpec {
+        kind: OptimizerKind::Adamw,
         learning_rate: 1e-4,
         beta1: 0.9,
         beta2: 0.999,

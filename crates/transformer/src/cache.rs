@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use azr_weights::ModelConfig;
+
 use crate::device::{Device, DeviceResult};
 use crate::model::Model;
 
@@ -17,17 +19,16 @@ impl<D: Device> KvCache<D> {
         Ok(Self { layers: (0..model.config.n_layers).map(layer).collect::<DeviceResult<_>>()? })
     }
 
-    /// Bytes that one row takes in all layers.
-    pub(crate) fn bytes_per_row(model: &Model<D>) -> u64 {
-        let config = &model.config;
-        (config.n_layers * 2 * config.n_kv_heads * config.head_dim * size_of::<f32>()) as u64
-    }
-
     /// Keys and values of one layer.
     pub(crate) fn layer_mut(&mut self, index: usize) -> (&mut D::Buffer, &mut D::Buffer) {
         let (k, v) = &mut self.layers[index];
         (k, v)
     }
+}
+
+/// Bytes that one row takes in all layers.
+pub(crate) fn cache_bytes_per_row(config: &ModelConfig) -> u64 {
+    (config.n_layers * 2 * config.n_kv_heads * config.head_dim * size_of::<f32>()) as u64
 }
 
 /// Hands out runs of consecutive rows, first fit.

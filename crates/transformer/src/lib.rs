@@ -16,6 +16,7 @@ mod memory;
 mod model;
 mod optimizer;
 mod parameters;
+mod plan;
 mod policy;
 mod rows;
 mod score;
@@ -32,6 +33,7 @@ pub use lora::LoraOptions;
 pub use memory::MemoryUse;
 pub use model::{MemoryProbe, Model, TrainingOptions};
 pub use optimizer::packing;
+pub use plan::{MemoryPlan, Workload};
 pub use policy::{DevicePolicy, PolicyLimits};
 pub use update::DEFAULT_MICRO_BATCH_ROWS;
 

@@ -88,11 +88,16 @@ pub(crate) fn tensor_bytes(specs: &[TensorSpec]) -> u64 {
     specs.iter().map(|spec| row_bytes(1, n_values(spec))).sum()
 }
 
-/// Most bytes of adapters (as they are and scaled) and of the frozen matrices they are added to.
-pub(crate) fn adapter_bytes(config: &ModelConfig, adapter: &AdapterConfig) -> u64 {
+/// Bytes of adapters (as they are and scaled) and of the frozen matrices they are added to, which take `frozen_bytes`
+/// a value.
+pub(crate) fn adapter_bytes(
+    config: &ModelConfig,
+    adapter: &AdapterConfig,
+    frozen_bytes: u64,
+) -> u64 {
     let one = |spec: AdapterSpec| {
         let [n_out, n_in] = spec.projection.shape(config);
-        row_bytes(n_out, n_in) + 2 * tensor_bytes(&[spec.a, spec.b])
+        frozen_bytes * n_out as u64 * n_in as u64 + 2 * tensor_bytes(&[spec.a, spec.b])
     };
     adapter.adapters(config).into_iter().map(one).sum()
 }

@@ -31,6 +31,9 @@ pub struct Model<D: Device> {
     pub(crate) free_memory: MemoryProbe,
 }
 
+/// Most bytes of a value of a frozen matrix.
+const FROZEN_BYTES: u64 = 4;
+
 /// What only a model that learns needs.
 pub(crate) struct Training<D: Device> {
     pub(crate) gradients: Gradients<D>,
@@ -124,7 +127,7 @@ impl<D: Device> Model<D> {
         self.training = None;
         self.lora = match &options.lora {
             Some(lora) => {
-                let needed = adapter_bytes(&self.config, &lora.adapter);
+                let needed = adapter_bytes(&self.config, &lora.adapter, FROZEN_BYTES);
                 self.check_memory(MemoryUse::Adapters, needed)?;
                 Some(Lora::new(&*self.device, &self.config, lora, &self.weights)?)
             }

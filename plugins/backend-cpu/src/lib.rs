@@ -13,8 +13,9 @@ use azr_plugin::serde_json::{self, json};
 use azr_plugin::{Backend, Engine, ErrorCode, ModelSpec, PluginError, Policy, Result, Services};
 use azr_transformer::{DevicePolicy, PolicyLimits, TrainingOptions};
 
-use crate::memory::free_bytes;
+pub use crate::memory::free_bytes;
 
+pub use azr_transformer::{MemoryPlan, Workload};
 pub use options::{Lora, OptimizerState, Options};
 
 azr_plugin::export! {

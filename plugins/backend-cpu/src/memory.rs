@@ -2,7 +2,7 @@
 
 /// Bytes that can be used without swapping or being ended by the system, where the system tells:
 /// the machine's available memory or what is left of the control group's limit, whichever is less.
-pub(crate) fn free_bytes() -> Option<u64> {
+pub fn free_bytes() -> Option<u64> {
     let machine = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| available(&text));
     match (machine, cgroup_free()) {
         (Some(machine), Some(group)) => Some(machine.min(group)),

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, VecDeque};
 use azr_plugin::{CallContext, Completion, FinishReason, GenerateRequest, Sampling};
 
 use super::{GenerateLimits, Vocabulary, empty_completion, sample_spec};
-use crate::cache::{KvCache, RowAllocator};
+use crate::cache::{KvCache, RowAllocator, cache_bytes_per_row};
 use crate::device::{Device, KeySpan};
 use crate::error::{Result, TransformerError};
 use crate::forward::{Activations, CacheRows, Keep};
@@ -126,7 +126,7 @@ impl<'a, D: Device> Wave<'a, D> {
         let n_prompt_rows: usize = prompts.iter().map(|prompt| prompt.tokens.len()).sum();
         let n_activations = n_live.max(n_prompt_rows.min(limits.prefill_rows));
         let n_values = activation_values(&model.config, Keep::Nothing);
-        let cache_bytes = (n_rows as u64).saturating_mul(KvCache::bytes_per_row(model));
+        let cache_bytes = (n_rows as u64).saturating_mul(cache_bytes_per_row(&model.config));
         let bytes = cache_bytes.saturating_add(row_bytes(n_activations, n_values));
         model.check_memory(MemoryUse::Generation, bytes)?;
         Ok(Self {
@@ -349,7 +349,7 @@ fn cache_rows<D: Device>(
     samples: &[Sample<'_>],
     limits: &GenerateLimits,
 ) -> Result<usize> {
-    let bytes_per_row = KvCache::bytes_per_row(model);
+    let bytes_per_row = cache_bytes_per_row(&model.config);
     let limit = usize::try_from(limits.kv_cache_bytes / bytes_per_row).unwrap_or(usize::MAX);
     for sample in samples {
         let prompt = prompts[sample.prompt].tokens.len();

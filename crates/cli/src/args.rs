@@ -36,7 +36,10 @@ pub(crate) enum Format {
 pub(crate) enum Command {
     /// Train a model by self-play
     Train(Box<Train>),
-    /// Pull and inspect models
+    /// Show what memory a run would need, and what to change where it does not fit
+    #[command(after_help = "Takes the arguments of `azr train` and starts nothing.")]
+    Plan(Box<Train>),
+    /// Pull, inspect and merge models
     #[command(subcommand)]
     Model(Model),
     /// Show the engines there are
@@ -124,6 +127,18 @@ pub(crate) enum Model {
         /// A named model, a GGUF file or a Hugging Face directory
         #[arg(value_name = "NAME|PATH")]
         model: String,
+    },
+    /// Write a model with LoRA adapters merged into it as an ordinary Hugging Face directory
+    Merge {
+        /// The model that the adapters belong to: a name, a GGUF file or a Hugging Face directory
+        #[arg(value_name = "NAME|PATH")]
+        model: String,
+        /// Folder with adapter_config.json and adapter_model.safetensors, for example a checkpoint
+        #[arg(value_name = "DIR")]
+        adapters: PathBuf,
+        /// Folder to write
+        #[arg(value_name = "OUT")]
+        out: PathBuf,
     },
     /// Show the named models and which of them are here
     List,

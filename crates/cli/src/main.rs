@@ -10,6 +10,7 @@ mod heldout;
 mod interrupt;
 mod models;
 mod nano;
+mod plan;
 mod plugins;
 mod print;
 mod train;
@@ -41,6 +42,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
         Command::Train(train) => train::run(&train, &cli.plugins),
+        Command::Plan(train) => plan::run(&train, cli.format).map(|()| Ending::Done),
         Command::Model(model) => models::run(&model, cli.format).map(|()| Ending::Done),
         Command::Plugins(command) => {
             plugins::run(&command, &cli.plugins, cli.format).map(|()| Ending::Done)

@@ -22,6 +22,15 @@ pub(crate) fn run(command: &Model, format: Format) -> Result<()> {
             Ok(())
         }
         Model::Inspect { model } => show(&inspect(&local(model, true)?)?, format),
+        Model::Merge { model, adapters, out } => {
+            let base = local(model, true)?;
+            azr_weights::merge_adapters(&base, adapters, out)?;
+            match format {
+                Format::Text => print::data(out.display()),
+                Format::Json => print::json(&json!({"model": model, "path": out}))?,
+            }
+            Ok(())
+        }
         Model::List => list(format),
     }
 }

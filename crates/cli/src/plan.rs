@@ -4,12 +4,12 @@ use anyhow::{Context, Result};
 use azr_backend_cpu::{MemoryPlan, Options, Workload};
 use azr_plugin::OptimizerKind;
 use azr_run::RunConfig;
-use azr_weights::{Inspection, inspect, models};
+use azr_weights::{Inspection, inspect};
 use serde_json::{Value, json};
 use toml::Table;
 
 use crate::args::{Format, Train};
-use crate::{print, train};
+use crate::{models, print, train};
 
 /// Longest response of the code domain's own defaults.
 const RESPONSE_TOKENS: usize = 1024;
@@ -23,7 +23,7 @@ const PROCESS_BYTES: u64 = 64 << 20;
 
 pub(crate) fn run(arguments: &Train, format: Format) -> Result<()> {
     let config = train::chosen(arguments)?;
-    let inspection = inspect(&models::resolve(&config.model)?)?;
+    let inspection = inspect(&models::local(&config.model, true)?)?;
     let plan = Plan::new(&config, &inspection)?;
     match format {
         Format::Json => print::json(&plan.json()),
@@ -143,8 +143,11 @@ impl<'a> Plan<'a> {
     }
 
     fn json(&self) -> Value {
-        let bytes: serde_json::Map<String, Value> =
-            self.entries().into_iter().map(|(name, bytes, _)| (name.to_owned(), json!(bytes))).collect();
+        let bytes: serde_json::Map<String, Value> = self
+            .entries()
+            .into_iter()
+            .map(|(name, bytes, _)| (name.to_owned(), json!(bytes)))
+            .collect();
         let alternatives: Vec<Value> = self
             .alternatives()
             .into_iter()
@@ -190,7 +193,8 @@ fn workload(config: &RunConfig, inspection: &Inspection) -> Result<Workload> {
         selfplay.kinds.len()
     };
     let per_role = selfplay.batch_size.saturating_mul(n_kinds);
-    let budgets = config.domains.values().filter_map(|options| options.get("max_new_tokens")?.as_table());
+    let budgets =
+        config.domains.values().filter_map(|options| options.get("max_new_tokens")?.as_table());
     let longest = budgets.flat_map(Table::values).filter_map(toml::Value::as_integer).max();
     let optimizer = match config.optimizer.options.get("optimizer").and_then(toml::Value::as_str) {
         None | Some("adamw") => OptimizerKind::Adamw,

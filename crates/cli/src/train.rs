@@ -146,7 +146,7 @@ fn start(run: &mut RunDir, selfplay: &mut SelfPlay) -> Result<Option<u64>> {
 }
 
 /// The configuration of a new run.
-fn chosen(arguments: &Train) -> Result<RunConfig> {
+pub(crate) fn chosen(arguments: &Train) -> Result<RunConfig> {
     let mut flags = Table::new();
     let text = |value: &Option<String>| value.clone().map(Value::String);
     let number = |key: &str, value: Option<u64>| -> Result<Option<Value>> {

@@ -101,6 +101,11 @@ pub(crate) struct LossOperands<'a> {
     pub(crate) loss: &'a LossSpec,
 }
 
+/// Logits that exist at a time.
+pub(crate) const fn n_chunk_values(n_rows: usize, vocab_size: usize) -> usize {
+    vocab_size * if n_rows < CHUNK_ROWS { n_rows } else { CHUNK_ROWS }
+}
+
 /// Lengths are the caller's duty.
 impl Cpu {
     /// Calls `work(first row, logits)` for each chunk of rows.
@@ -111,7 +116,7 @@ impl Cpu {
         weight: &Matrix,
         mut work: impl FnMut(usize, &mut [f32]) -> DeviceResult<()>,
     ) -> DeviceResult<()> {
-        let mut logits = self.scratch.take(CHUNK_ROWS.min(n_rows) * weight.n_out)?;
+        let mut logits = self.scratch.take(n_chunk_values(n_rows, weight.n_out))?;
         for first in (0..n_rows).step_by(CHUNK_ROWS) {
             let n_chunk = CHUNK_ROWS.min(n_rows - first);
             let logits = &mut logits[..n_chunk * weight.n_out];

@@ -53,6 +53,13 @@ impl Cpu {
         Self::with_instruction_set(threads, best)
     }
 
+    /// About how many bytes of working memory stay with the device once it has worked on `n_rows` rows of at most
+    /// `widest` values and a head of `vocab_size` outputs: a chunk of logits, and packed operands of products.
+    pub const fn working_bytes(n_rows: usize, widest: usize, vocab_size: usize) -> u64 {
+        let logits = head::n_chunk_values(n_rows, vocab_size) as u64;
+        4 * (logits + 2 * n_rows as u64 * widest as u64)
+    }
+
     /// As [`Cpu::new`], with an instruction set of the caller's choice: for tests and measurements.
     ///
     /// # Errors

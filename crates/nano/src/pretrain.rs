@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use azr_executor::{ImportPolicy, Program};
 use azr_plugin::{
-    ControlTokens, LossSpec, OptimizerSpec, Policy, Quiet, Ratio, Tokenizer, TrainSequence,
+    ControlTokens, LossSpec, OptimizerKind, OptimizerSpec, Policy, Quiet, Ratio, Tokenizer, TrainSequence,
     UpdateBounds, UpdateRequest,
 };
 use azr_weights::{Family, ModelConfig, ModelFile, write_hf_directory};
@@ -241,6 +241,7 @@ fn step(
         temperature: 1.0,
     };
     let optimizer = OptimizerSpec {
+        kind: OptimizerKind::Adamw,
         learning_rate: learning_rate as f32,
         beta1: 0.9,
         beta2: 0.95,

@@ -73,8 +73,8 @@ impl MemoryPlan {
         // A sequence that is longer than a micro-batch gets one of its own, so this is no bound for very long ones.
         let n_training_rows =
             workload.n_sequences.saturating_mul(sequence).min(limits.micro_batch_rows);
-        let n_values = activation_values(config, training.keep())
-            + backward_values(config, training.rank());
+        let n_values =
+            activation_values(config, training.keep()) + backward_values(config, training.rank());
         let head = row_bytes(2 * HEAD_ROWS.min(n_training_rows), config.hidden_size);
 
         let n_live = workload.n_samples.min(limits.generate.max_live_rows);
@@ -90,7 +90,11 @@ impl MemoryPlan {
                 adapter_bytes(config, &lora.adapter, if workload.is_bf16 { 2 } else { 4 })
             }),
             gradients: tensor_bytes(&trained),
-            optimizer_state: optimizer_bytes(&trained, workload.optimizer, training.optimizer_state),
+            optimizer_state: optimizer_bytes(
+                &trained,
+                workload.optimizer,
+                training.optimizer_state,
+            ),
             training_activations: row_bytes(n_training_rows, n_values).saturating_add(head),
             kv_cache,
             generation_activations: row_bytes(
@@ -148,7 +152,8 @@ mod tests {
 
         let bf16 = TrainingOptions { optimizer_state: StatePrecision::Bf16, ..Default::default() };
         assert_eq!(plan(bf16, workload).optimizer_state, 4 * n);
-        let muon = plan(Default::default(), Workload { optimizer: OptimizerKind::Muon, ..workload });
+        let muon =
+            plan(Default::default(), Workload { optimizer: OptimizerKind::Muon, ..workload });
         assert!(muon.optimizer_state < full.optimizer_state);
         let inputs = TrainingOptions { gradient_checkpointing: true, ..Default::default() };
         assert!(plan(inputs, workload).training_activations < full.training_activations);

@@ -2,9 +2,13 @@
 
 use std::collections::BTreeSet;
 
+use azr_cpu::Cpu;
 use azr_plugin::{ErrorCode, PluginError, Result};
-use azr_transformer::{GenerateLimits, LoraOptions, PolicyLimits, StatePrecision, TrainingOptions};
-use azr_weights::{AdapterConfig, Projection};
+use azr_transformer::{
+    GenerateLimits, LoraOptions, MemoryPlan, PolicyLimits, StatePrecision, TrainingOptions,
+    Workload,
+};
+use azr_weights::{AdapterConfig, ModelConfig, Projection};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -107,6 +111,29 @@ pub enum OptimizerState {
 }
 
 impl Options {
+    /// What a run of a model of this configuration needs in memory, beside [`Options::working_bytes`].
+    ///
+    /// # Errors
+    /// Options that make no backend, or adapters that do not fit the model.
+    pub fn plan(&self, model: &ModelConfig, workload: &Workload) -> Result<MemoryPlan> {
+        self.check()?;
+        let training = self.training()?;
+        if let Some(lora) = &training.lora {
+            lora.adapter
+                .check(model)
+                .map_err(|error| PluginError::new(ErrorCode::InvalidConfig, error.to_string()))?;
+        }
+        Ok(MemoryPlan::new(model, &training, &self.limits(), workload))
+    }
+
+    /// Bytes of the processor's working memory for what `plan` plans.
+    pub fn working_bytes(&self, model: &ModelConfig, plan: &MemoryPlan) -> u64 {
+        let n_rows = plan.n_training_rows.max(plan.n_generation_rows);
+        let attention = model.n_heads * model.head_dim;
+        let widest = model.intermediate_size.max(model.hidden_size).max(attention);
+        Cpu::working_bytes(n_rows, widest, model.vocab_size)
+    }
+
     pub(crate) fn limits(&self) -> PolicyLimits {
         let default = PolicyLimits::default();
         PolicyLimits {

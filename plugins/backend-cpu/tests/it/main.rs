@@ -6,6 +6,7 @@
     reason = "a helper of a test fails by panicking, and tells what it measured or skipped"
 )]
 
+mod memory;
 mod parity;
 mod policy;
 mod smollm2;

@@ -121,9 +121,8 @@ fn slow_plans_are_what_updates_take() {
     let mut failures = Vec::new();
     for (name, options) in cases {
         let plan = options.plan(&config(), &workload()).unwrap();
-        let planned = plan.resident()
-            + plan.training_activations
-            + options.working_bytes(&config(), &plan);
+        let planned =
+            plan.resident() + plan.training_activations + options.working_bytes(&config(), &plan);
         let child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "memory::one_update_of_a_child", "--nocapture"])
             .env(MODEL, directory.path())
@@ -134,7 +133,11 @@ fn slow_plans_are_what_updates_take() {
         let measured = text.lines().find_map(|line| line.split("measured ").nth(1)).unwrap();
         let measured: u64 = measured.trim().parse().unwrap();
         let ratio = planned as f64 / measured as f64;
-        println!("{name}: planned {} MiB, measured {} MiB, {ratio:.3}", planned >> 20, measured >> 20);
+        println!(
+            "{name}: planned {} MiB, measured {} MiB, {ratio:.3}",
+            planned >> 20,
+            measured >> 20
+        );
         if (ratio - 1.0).abs() > TOLERANCE {
             failures.push(name);
         }

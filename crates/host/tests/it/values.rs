@@ -189,7 +189,7 @@ fn backend(out: &mut String, backend: &dyn Backend) {
             temperature: 1.0,
         },
         optimizer: OptimizerSpec {
-            kind: OptimizerKind::Adamw,
+            kind: OptimizerKind::Muon,
             learning_rate: 1e-6,
             beta1: 0.9,
             beta2: 0.999,

@@ -19,9 +19,9 @@ mod optimizer;
 mod tokenizer;
 
 pub use backend::{
-    Backend, Completion, FinishReason, GenerateRequest, LossSpec, ModelSpec, OptimizerKind, OptimizerSpec, Policy,
-    PolicyInfo, Ratio, Sampling, ScoreRequest, TrainSequence, UpdateBounds, UpdateReport,
-    UpdateRequest,
+    Backend, Completion, FinishReason, GenerateRequest, LossSpec, ModelSpec, OptimizerKind,
+    OptimizerSpec, Policy, PolicyInfo, Ratio, Sampling, ScoreRequest, TrainSequence, UpdateBounds,
+    UpdateReport, UpdateRequest,
 };
 pub use context::{CallContext, Quiet};
 pub use domain::{

@@ -9,7 +9,8 @@ mod training;
 use std::sync::Arc;
 
 use azr_plugin::{
-    LossSpec, OptimizerKind, OptimizerSpec, Quiet, ScoreRequest, TrainSequence, UpdateBounds, UpdateRequest,
+    LossSpec, OptimizerKind, OptimizerSpec, Quiet, ScoreRequest, TrainSequence, UpdateBounds,
+    UpdateRequest,
 };
 use azr_weights::{Family, ModelConfig};
 

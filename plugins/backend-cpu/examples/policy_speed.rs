@@ -9,8 +9,9 @@ use std::time::Instant;
 
 use azr_backend_cpu::{CpuBackend, Options};
 use azr_plugin::{
-    Backend, CallContext, Engine, GenerateRequest, LossSpec, ModelSpec, OptimizerKind, OptimizerSpec, PluginError,
-    Policy, Quiet, Ratio, Sampling, Services, TrainSequence, UpdateBounds, UpdateRequest,
+    Backend, CallContext, Engine, GenerateRequest, LossSpec, ModelSpec, OptimizerKind,
+    OptimizerSpec, PluginError, Policy, Quiet, Ratio, Sampling, Services, TrainSequence,
+    UpdateBounds, UpdateRequest,
 };
 
 const PROMPT_TOKENS: usize = 150;

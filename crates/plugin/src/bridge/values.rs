@@ -7,10 +7,10 @@ use super::mirror::{Mirror, unknown_code};
 use crate::{
     Answer, Completion, ControlTokens, EngineInfo, EngineKind, ErrorCode, FinishReason,
     GenerateRequest, Grade, GroupStats, Job, JobReport, LimitKind, Limits, LossSpec, Message,
-    ModelSpec, OptimizerKind, OptimizerSpec, Outcome, PluginError, PolicyInfo, Prompt, PromptBody, Proposal,
-    ProposeRequest, Protection, Purpose, Ratio, ReferenceRule, Result, Role, RolloutSummary,
-    Sampling, ScoreRequest, StepPlan, Task, TaskKind, TokenizerInfo, TrainSequence, UpdateBounds,
-    UpdateReport, UpdateRequest, Validation,
+    ModelSpec, OptimizerKind, OptimizerSpec, Outcome, PluginError, PolicyInfo, Prompt, PromptBody,
+    Proposal, ProposeRequest, Protection, Purpose, Ratio, ReferenceRule, Result, Role,
+    RolloutSummary, Sampling, ScoreRequest, StepPlan, Task, TaskKind, TokenizerInfo, TrainSequence,
+    UpdateBounds, UpdateReport, UpdateRequest, Validation,
 };
 
 macro_rules! structs {

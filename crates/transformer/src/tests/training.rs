@@ -1,6 +1,8 @@
 //! The optimizer step, what is skipped, and what is reported.
 
-use azr_plugin::{CallContext, LossSpec, OptimizerKind, OptimizerSpec, Quiet, Ratio, UpdateBounds, UpdateRequest};
+use azr_plugin::{
+    CallContext, LossSpec, OptimizerKind, OptimizerSpec, Quiet, Ratio, UpdateBounds, UpdateRequest,
+};
 use azr_rl::{AdamwState, adamw_reference};
 use azr_weights::Family;
 

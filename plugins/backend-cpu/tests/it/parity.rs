@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use azr_cpu::Cpu;
 use azr_plugin::{
-    GenerateRequest, LossSpec, OptimizerKind, OptimizerSpec, Quiet, Ratio, Sampling, ScoreRequest, TrainSequence,
-    UpdateBounds, UpdateReport, UpdateRequest,
+    GenerateRequest, LossSpec, OptimizerKind, OptimizerSpec, Quiet, Ratio, Sampling, ScoreRequest,
+    TrainSequence, UpdateBounds, UpdateReport, UpdateRequest,
 };
 use azr_transformer::reference::Reference;
 use azr_transformer::{Device, GenerateLimits, Model, Vocabulary};

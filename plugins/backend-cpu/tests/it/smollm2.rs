@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use azr_cpu::Cpu;
 use azr_plugin::{
-    FinishReason, GenerateRequest, LossSpec, OptimizerKind, OptimizerSpec, Quiet, Ratio, Sampling, ScoreRequest,
-    TrainSequence, UpdateBounds, UpdateRequest,
+    FinishReason, GenerateRequest, LossSpec, OptimizerKind, OptimizerSpec, Quiet, Ratio, Sampling,
+    ScoreRequest, TrainSequence, UpdateBounds, UpdateRequest,
 };
 use azr_transformer::{Device, GenerateLimits, Model, Vocabulary};
 use azr_weights::models::models_dir;

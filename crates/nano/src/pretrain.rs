@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use azr_executor::{ImportPolicy, Program};
 use azr_plugin::{
-    ControlTokens, LossSpec, OptimizerKind, OptimizerSpec, Policy, Quiet, Ratio, Tokenizer, TrainSequence,
-    UpdateBounds, UpdateRequest,
+    ControlTokens, LossSpec, OptimizerKind, OptimizerSpec, Policy, Quiet, Ratio, Tokenizer,
+    TrainSequence, UpdateBounds, UpdateRequest,
 };
 use azr_weights::{Family, ModelConfig, ModelFile, write_hf_directory};
 use half::f16;

@@ -100,7 +100,8 @@ fn slow_plans_are_what_updates_take() {
     let directory = tempfile::tempdir().unwrap();
     write_model(directory.path());
     let options = |change: fn(&mut Options)| {
-        let mut options = Options { micro_batch_rows: Some(512), ..Options::default() };
+        let mut options =
+            Options { threads: Some(1), micro_batch_rows: Some(512), ..Options::default() };
         change(&mut options);
         options
     };

@@ -76,6 +76,7 @@ pub struct TrainSequence {
     pub prompt: RVec<u32>,
     pub response: RVec<u32>,
     pub behaviour_logprobs: RVec<f32>,
+    pub reference_logprobs: RVec<f32>,
     pub advantages: RVec<f32>,
     pub weights: RVec<f32>,
     pub ext_json: RString,
@@ -90,6 +91,7 @@ pub struct LossSpec {
     pub clip_high: f32,
     pub dual_clip: ROption<f32>,
     pub entropy_coef: f32,
+    pub kl_coef: f32,
     pub temperature: f32,
     pub ext_json: RString,
 }
@@ -136,6 +138,7 @@ pub struct UpdateBounds {
 pub struct UpdateReport {
     pub loss: f64,
     pub entropy: f64,
+    pub kl: f64,
     pub grad_norm: f64,
     pub clip_fraction: f64,
     pub logprob_gap_mean: f64,

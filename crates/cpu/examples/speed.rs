@@ -247,6 +247,7 @@ fn head(cpu: &Cpu) {
         clip_high: 0.2,
         dual_clip: None,
         entropy_coef: 0.01,
+        kl_coef: 0.0,
         temperature: 1.0,
     };
     let flops = 6.0 * (rows * VOCAB * HIDDEN) as f64;

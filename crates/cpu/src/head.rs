@@ -219,7 +219,7 @@ impl Cpu {
                         tokens.advantages[row],
                         loss,
                     )
-                    .d_logprob;
+                    .d_logprob as f32;
                     let weight = tokens.weights[row] * inv_temperature;
                     // A token without weight has no gradient, even where its loss is not finite.
                     let (linear, entropic) = if weight == 0.0 {

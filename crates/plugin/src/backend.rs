@@ -95,8 +95,8 @@ pub struct ScoreRequest {
     pub temperature: f32,
 }
 
-/// One trained sequence. The four response vectors have the same length.
-#[derive(Debug, Clone, PartialEq)]
+/// One trained sequence. Its response vectors have the same length, but for those that may be empty.
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct TrainSequence {
     /// Prompt token ids; not empty. Equal prompts of one update may be computed once.
     pub prompt: Vec<u32>,
@@ -104,6 +104,9 @@ pub struct TrainSequence {
     pub response: Vec<u32>,
     /// Log-probability of each response token when it was sampled; may be empty under [`Ratio::None`].
     pub behaviour_logprobs: Vec<f32>,
+    /// Log-probability of each response token under the reference model, at the temperature of the loss; may be empty
+    /// without a [`LossSpec::kl_coef`].
+    pub reference_logprobs: Vec<f32>,
     /// Advantage of each response token.
     pub advantages: Vec<f32>,
     /// Weight of each response token in the loss. The loss is the weighted *sum* over all tokens of the
@@ -128,7 +131,9 @@ pub enum Ratio {
 /// The per-token policy loss
 /// `-min(r A, clip(r, 1 - clip_low, 1 + clip_high) A)` with `r = exp(logprob - behaviour_logprob)`,
 /// bounded below by `-dual_clip * A` where `A < 0`, minus `entropy_coef` times the token's entropy (PPO, arXiv 1707.06347;
-/// dual clip, arXiv 1912.09729). [`Ratio`] says what stands for `r`.
+/// dual clip, arXiv 1912.09729), plus `kl_coef` times `exp(d) - d - 1` with `d = reference_logprob - logprob`, the k3
+/// estimate of the divergence from the reference model (<http://joschu.net/blog/kl-approx.html>; GRPO, arXiv 2402.03300,
+/// equation 4). [`Ratio`] says what stands for `r`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LossSpec {
     /// What an advantage is multiplied by.
@@ -141,6 +146,8 @@ pub struct LossSpec {
     pub dual_clip: Option<f32>,
     /// Weight of the entropy bonus.
     pub entropy_coef: f32,
+    /// Weight of the divergence from the reference model; 0 asks for no reference.
+    pub kl_coef: f32,
     /// Temperature at which log-probs are taken; the one used for sampling.
     pub temperature: f32,
 }
@@ -154,6 +161,7 @@ impl Default for LossSpec {
             clip_high: 0.2,
             dual_clip: None,
             entropy_coef: 0.0,
+            kl_coef: 0.0,
             temperature: 1.0,
         }
     }
@@ -243,10 +251,12 @@ impl Default for UpdateBounds {
 /// What an update did. Means are weighted by the token weights unless said otherwise.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct UpdateReport {
-    /// Total loss (policy loss minus entropy bonus).
+    /// Total loss (policy loss and divergence from the reference, minus entropy bonus).
     pub loss: f64,
     /// Mean token entropy in nats (plain mean over trained tokens).
     pub entropy: f64,
+    /// Mean estimated divergence from the reference model in nats (plain mean over trained tokens); 0 without one.
+    pub kl: f64,
     /// Global gradient norm before clipping.
     pub grad_norm: f64,
     /// Fraction of trained tokens whose ratio was clipped.

@@ -45,7 +45,7 @@ pub struct GroupStats {
     pub group: String,
     /// Mean that was subtracted.
     pub mean: f64,
-    /// Standard deviation that was divided by; 0 when every reward was equal.
+    /// Standard deviation around it, which most estimators divide by; 0 when every reward was equal.
     pub std: f64,
     /// Rollouts in the group.
     pub n_rollouts: u32,

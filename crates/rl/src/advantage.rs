@@ -27,6 +27,11 @@ pub enum Estimator {
     Global,
     /// GRPO (arXiv 2402.03300): z-score over the responses to one prompt; a prompt with one response learns nothing.
     PromptRelative,
+    /// Dr. GRPO (arXiv 2503.20783): difference to the mean over the responses to one prompt.
+    PromptMean,
+    /// RLOO (arXiv 2402.14740): difference to the mean over the *other* responses to the prompt, which makes it unbiased;
+    /// a prompt with one response learns nothing.
+    LeaveOneOut,
 }
 
 /// What an estimator needs to know about one rollout.
@@ -42,7 +47,7 @@ pub struct Rollout {
     pub n_tokens: u32,
 }
 
-/// A baseline: what was subtracted and divided by.
+/// The rewards that a rollout is measured against.
 #[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Baseline {
     /// Weighted mean.
@@ -73,7 +78,9 @@ pub fn advantages(estimator: Estimator, rollouts: &[Rollout]) -> Result<Vec<Adva
         let baseline = match estimator {
             Estimator::TokenWhitening | Estimator::SequenceZScore => (rollout.group, 0),
             Estimator::Global => (0, 0),
-            Estimator::PromptRelative => (rollout.group, rollout.prompt),
+            Estimator::PromptRelative | Estimator::PromptMean | Estimator::LeaveOneOut => {
+                (rollout.group, rollout.prompt)
+            }
         };
         members.entry(baseline).or_default().push(index);
     }
@@ -83,14 +90,27 @@ pub fn advantages(estimator: Estimator, rollouts: &[Rollout]) -> Result<Vec<Adva
             let rollout = rollouts[index];
             let weight = match estimator {
                 Estimator::TokenWhitening | Estimator::Global => f64::from(rollout.n_tokens),
-                Estimator::SequenceZScore | Estimator::PromptRelative => 1.0,
+                Estimator::SequenceZScore
+                | Estimator::PromptRelative
+                | Estimator::PromptMean
+                | Estimator::LeaveOneOut => 1.0,
             };
             (f64::from(rollout.reward), weight)
         });
         let values: Vec<(f64, f64)> = values.collect();
         let baseline = baseline(&values);
         for (&index, (reward, _)) in indices.iter().zip(values) {
-            result[index] = Advantage { value: whiten(reward, baseline), baseline };
+            let value = match (estimator, baseline.std) {
+                // Rounding could make the difference of a reward to the mean of equal ones differ from 0.
+                (_, 0.0) => 0.0,
+                (Estimator::PromptMean, _) => reward - baseline.mean,
+                (Estimator::LeaveOneOut, _) => {
+                    let n_others = indices.len() as f64 - 1.0;
+                    (reward - baseline.mean) * ((n_others + 1.0) / n_others)
+                }
+                (_, std) => (reward - baseline.mean) / (std.powi(2) + VARIANCE_EPSILON).sqrt(),
+            };
+            result[index] = Advantage { value, baseline };
         }
     }
     Ok(result)
@@ -109,14 +129,6 @@ pub fn baseline(values: &[(f64, f64)]) -> Baseline {
     let mean = values.iter().map(|(value, weight)| value * weight).sum::<f64>() / total;
     let squares: f64 = values.iter().map(|(value, weight)| weight * (value - mean).powi(2)).sum();
     Baseline { mean, std: (squares / (total - 1.0)).sqrt() }
-}
-
-fn whiten(reward: f64, baseline: Baseline) -> f64 {
-    if baseline.std == 0.0 {
-        0.0
-    } else {
-        (reward - baseline.mean) / (baseline.std.powi(2) + VARIANCE_EPSILON).sqrt()
-    }
 }
 
 fn check(rollouts: &[Rollout]) -> Result<(), RlError> {
@@ -139,12 +151,19 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Estimator; 4] = [
+    const ALL: [Estimator; 6] = [
         Estimator::TokenWhitening,
         Estimator::SequenceZScore,
         Estimator::Global,
         Estimator::PromptRelative,
+        Estimator::PromptMean,
+        Estimator::LeaveOneOut,
     ];
+
+    /// Whether advantages are in units of the deviation, so that the scale of rewards does not matter.
+    fn is_standardized(estimator: Estimator) -> bool {
+        !matches!(estimator, Estimator::PromptMean | Estimator::LeaveOneOut)
+    }
 
     fn rollout(group: u32, prompt: u32, reward: f32, n_tokens: u32) -> Rollout {
         Rollout { group, prompt, reward, n_tokens }
@@ -200,6 +219,17 @@ mod tests {
     }
 
     #[test]
+    fn answers_to_one_prompt_by_hand() {
+        let of_three = [1.0, 0.0, 0.5].map(|reward| rollout(0, 4, reward, 1));
+        let alone = rollout(0, 5, 9.0, 3);
+        let rollouts = [of_three[0], alone, of_three[1], of_three[2]];
+        assert_close(&values(Estimator::PromptMean, &rollouts).unwrap(), &[0.5, 0.0, -0.5, 0.0]);
+        // The others' means are 0.25, 0.75 and 0.5.
+        let left_out = values(Estimator::LeaveOneOut, &rollouts).unwrap();
+        assert_close(&left_out, &[0.75, 0.0, -0.75, 0.0]);
+    }
+
+    #[test]
     fn one_token_and_no_rollouts_are_fine() {
         for estimator in ALL {
             assert_eq!(values(estimator, &[rollout(0, 0, 0.3, 1)]).unwrap(), [0.0]);
@@ -241,7 +271,7 @@ mod tests {
         }
 
         #[test]
-        fn moving_and_stretching_rewards_changes_nothing(rollouts in any_rollouts(), shift in -4_i8..4, double in any::<bool>()) {
+        fn moving_rewards_changes_nothing_and_stretching_them_only_what_is_not_standardized(rollouts in any_rollouts(), shift in -4_i8..4, double in any::<bool>()) {
             // Powers of two and a coarse grid keep the moved rewards exact in float32 and their variance
             // far above the epsilon, the one thing that is not invariant.
             let coarse: Vec<Rollout> = rollouts
@@ -253,8 +283,68 @@ mod tests {
                 coarse.iter().map(|r| Rollout { reward: r.reward * factor + f32::from(shift), ..*r }).collect();
             for estimator in ALL {
                 let (a, b) = (values(estimator, &coarse).unwrap(), values(estimator, &moved).unwrap());
-                for (a, b) in a.iter().zip(&b) {
+                let scale = if is_standardized(estimator) { 1.0 } else { f64::from(factor) };
+                for (a, b) in a.iter().map(|a| a * scale).zip(&b) {
                     prop_assert!((a - b).abs() < 1e-3 * (1.0 + a.abs()), "{estimator:?}: {a} {b}");
+                }
+            }
+        }
+
+        #[test]
+        fn moving_the_rewards_of_one_prompt_matters_where_prompts_share_a_baseline(
+            rollouts in prop::collection::vec((0_u8..2, 1_u32..9), 4..12),
+        ) {
+            // Two prompts of one group, the first with different rewards; the second one's are all moved by 2.
+            let of = |shift: f32| -> Vec<Rollout> {
+                let first = [(0, 1), (5, 1), (1, 1)];
+                let pairs = first.iter().chain(&rollouts).enumerate();
+                pairs
+                    .map(|(i, &(reward, n))| {
+                        let prompt = (i % 2) as u32;
+                        rollout(0, prompt, f32::from(reward) + shift * prompt as f32, n)
+                    })
+                    .collect()
+            };
+            let (plain, moved) = (of(0.0), of(2.0));
+            for estimator in [Estimator::PromptRelative, Estimator::PromptMean, Estimator::LeaveOneOut] {
+                let (a, b) = (values(estimator, &plain).unwrap(), values(estimator, &moved).unwrap());
+                for (a, b) in a.iter().zip(&b) {
+                    prop_assert!((a - b).abs() < 1e-12, "{estimator:?}: {a} {b}");
+                }
+            }
+            for estimator in [Estimator::TokenWhitening, Estimator::SequenceZScore, Estimator::Global] {
+                let (a, b) = (values(estimator, &plain).unwrap(), values(estimator, &moved).unwrap());
+                prop_assert!(a.iter().zip(&b).any(|(a, b)| (a - b).abs() > 1e-3), "{estimator:?}");
+            }
+        }
+
+        #[test]
+        fn the_order_of_rollouts_does_not_matter(rollouts in any_rollouts(), by in 0_usize..24) {
+            let mut turned = rollouts.clone();
+            let by = by % turned.len().max(1);
+            turned.rotate_left(by);
+            for estimator in ALL {
+                let mut expected = values(estimator, &rollouts).unwrap();
+                expected.rotate_left(by);
+                for (a, b) in values(estimator, &turned).unwrap().iter().zip(&expected) {
+                    // Sums in another order differ by rounding, which a tiny deviation blows up.
+                    prop_assert!((a - b).abs() < 1e-6, "{estimator:?}: {a} {b}");
+                }
+            }
+        }
+
+        #[test]
+        fn the_mean_of_the_others_is_a_stretched_mean(rollouts in any_rollouts()) {
+            let mean = values(Estimator::PromptMean, &rollouts).unwrap();
+            let others = values(Estimator::LeaveOneOut, &rollouts).unwrap();
+            for (index, of) in rollouts.iter().enumerate() {
+                let same = |r: &&Rollout| (r.group, r.prompt) == (of.group, of.prompt);
+                let n = rollouts.iter().filter(same).count() as f64;
+                let sum: f64 = rollouts.iter().filter(same).map(|r| f64::from(r.reward)).sum();
+                if n > 1.0 {
+                    let reward = f64::from(of.reward);
+                    prop_assert!((others[index] - (reward - (sum - reward) / (n - 1.0))).abs() < 1e-12);
+                    prop_assert!((others[index] * (n - 1.0) / n - mean[index]).abs() < 1e-12);
                 }
             }
         }

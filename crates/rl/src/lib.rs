@@ -5,6 +5,7 @@
 
 mod adamw;
 mod advantage;
+mod algorithm;
 mod error;
 mod loss;
 mod muon;
@@ -13,8 +14,9 @@ mod weight;
 
 pub use adamw::{AdamwState, adamw_reference};
 pub use advantage::{Advantage, Baseline, Estimator, Rollout, advantages, baseline};
+pub use algorithm::{Algorithm, Objective};
 pub use error::RlError;
-pub use loss::{TokenLoss, token_loss};
+pub use loss::{Response, TokenLoss, response_losses, token_loss};
 pub use muon::{MuonStep, NEWTON_SCHULZ, NEWTON_SCHULZ_STEPS, muon_reference, muon_scale};
 pub use schedule::{Schedule, learning_rate_factor};
 pub use weight::{Aggregation, token_weights};

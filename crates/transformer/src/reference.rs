@@ -21,6 +21,8 @@ use crate::device::{
 use crate::packing::Rounding;
 
 pub use head::policy_loss;
+#[cfg(test)]
+pub(crate) use head::target_logprobs;
 pub use state::State;
 
 /// A device of naive float64 loops.

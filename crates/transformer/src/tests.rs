@@ -101,6 +101,11 @@ fn update_request(model: &Model<Reference>, loss: LossSpec, gaps: &[f32]) -> Upd
                     .zip(cycle(gaps))
                     .map(|(l, gap)| l + gap)
                     .collect(),
+                reference_logprobs: logprobs
+                    .iter()
+                    .zip(cycle(&[0.0, 0.4, -0.7]))
+                    .map(|(l, gap)| l + gap)
+                    .collect(),
                 advantages: cycle(&[1.0, -0.7, 0.4, -1.3, 0.0]),
                 weights: cycle(&[0.5, 0.25, 1.0]),
             }

@@ -3,7 +3,7 @@
 use azr_plugin::{
     CallContext, LossSpec, OptimizerSpec, Ratio, TrainSequence, UpdateReport, UpdateRequest,
 };
-use azr_rl::token_loss;
+use azr_rl::{Response, TokenLoss, response_losses, token_loss};
 
 use crate::backward::BackwardBuffers;
 use crate::device::{Device, TokenScores, TokenTargets};
@@ -109,27 +109,41 @@ impl<D: Device> Model<D> {
             d_states: self.device.zeros(head_len)?,
         };
         for batch in &batches {
-            let tokens = BatchTokens::collect(batch, &trained);
+            let mut tokens = BatchTokens::collect(batch, &trained);
             self.forward(&batch.rows, &mut activations, None, context)?;
             self.final_states(batch.rows.n_final_rows, &mut activations)?;
+            let known = match is_of_whole_responses(&request.loss) {
+                true => {
+                    let logprobs =
+                        self.target_logprobs(batch, &activations, &mut head, &request.loss, context)?;
+                    Some(tokens.linearize(batch, &trained, &logprobs, &request.loss))
+                }
+                false => None,
+            };
+            let loss = match known {
+                Some(_) => LossSpec { ratio: Ratio::None, kl_coef: 0.0, ..request.loss.clone() },
+                None => request.loss.clone(),
+            };
             for chunk in chunks(0..batch.rows.n_final_rows, HEAD_ROWS) {
                 if context.is_cancelled() {
                     return Err(TransformerError::Cancelled);
                 }
                 let targets = tokens.targets(&batch.targets, chunk.clone());
-                let rows: Vec<u32> = chunk.map(|row| row as u32).collect();
-                let width = self.config.hidden_size;
-                self.device.gather_rows(&activations.norm, &rows, width, &mut head.states)?;
+                let rows = self.gather_states(&activations, chunk.clone(), &mut head)?;
                 let scores = self.device.head_loss(
                     &head.states,
                     self.weights.head(),
                     targets,
-                    &request.loss,
+                    &loss,
                     &mut head.d_states,
                     training.gradients.head_mut(),
                 )?;
+                let width = self.config.hidden_size;
                 self.device.scatter_rows(&head.d_states, &rows, width, &mut buffers.d_norm)?;
-                report.add(&targets, &scores, &request.loss);
+                match &known {
+                    Some(losses) => report.add(&targets, &scores, &losses[chunk], &loss),
+                    None => report.add(&targets, &scores, &token_losses(&targets, &scores, &loss), &loss),
+                }
             }
             self.backward(
                 &batch.rows,
@@ -144,17 +158,60 @@ impl<D: Device> Model<D> {
         Ok(())
     }
 
+    /// Log-probability of each final row's target.
+    fn target_logprobs(
+        &self,
+        batch: &MicroBatch,
+        activations: &Activations<D>,
+        head: &mut HeadBuffers<D>,
+        loss: &LossSpec,
+        context: &dyn CallContext,
+    ) -> Result<Vec<f32>> {
+        let mut logprobs = Vec::with_capacity(batch.targets.len());
+        for chunk in chunks(0..batch.rows.n_final_rows, HEAD_ROWS) {
+            if context.is_cancelled() {
+                return Err(TransformerError::Cancelled);
+            }
+            self.gather_states(activations, chunk.clone(), head)?;
+            let (weight, targets) = (self.weights.head(), &batch.targets[chunk]);
+            let scores =
+                self.device.head_scores(&head.states, weight, targets, loss.temperature)?;
+            logprobs.extend(scores.logprobs);
+        }
+        Ok(logprobs)
+    }
+
+    /// Copies final states to the head's input; returns their rows.
+    fn gather_states(
+        &self,
+        activations: &Activations<D>,
+        chunk: std::ops::Range<usize>,
+        head: &mut HeadBuffers<D>,
+    ) -> Result<Vec<u32>> {
+        let rows: Vec<u32> = chunk.map(|row| row as u32).collect();
+        let width = self.config.hidden_size;
+        self.device.gather_rows(&activations.norm, &rows, width, &mut head.states)?;
+        Ok(rows)
+    }
+
     fn check_update(&self, request: &UpdateRequest) -> Result<()> {
         for (index, sequence) in request.sequences.iter().enumerate() {
-            let TrainSequence { prompt, response, behaviour_logprobs, advantages, weights } =
-                sequence;
+            let TrainSequence {
+                prompt,
+                response,
+                behaviour_logprobs,
+                reference_logprobs,
+                advantages,
+                weights,
+            } = sequence;
             self.check_sequence(&PromptAndResponse { prompt, response })?;
-            for (name, values) in [
-                ("behaviour_logprobs", behaviour_logprobs),
-                ("advantages", advantages),
-                ("weights", weights),
+            let LossSpec { ratio, kl_coef, .. } = request.loss;
+            for (name, values, is_optional) in [
+                ("behaviour_logprobs", behaviour_logprobs, ratio == Ratio::None),
+                ("reference_logprobs", reference_logprobs, kl_coef == 0.0),
+                ("advantages", advantages, false),
+                ("weights", weights, false),
             ] {
-                let is_optional = name == "behaviour_logprobs" && request.loss.ratio == Ratio::None;
                 if values.len() != response.len() && !(is_optional && values.is_empty()) {
                     return Err(TransformerError::invalid(format!(
                         "sequence {index} has {} {name} for {} response tokens",
@@ -169,14 +226,11 @@ impl<D: Device> Model<D> {
                 }
             }
         }
-        let LossSpec { ratio: _, clip_low, clip_high, dual_clip, entropy_coef, temperature } =
+        let LossSpec { clip_low, clip_high, dual_clip, entropy_coef, kl_coef, temperature, .. } =
             request.loss;
         let OptimizerSpec {
             learning_rate, beta1, beta2, epsilon, weight_decay, max_grad_norm, ..
         } = request.optimizer;
-        if request.loss.ratio == Ratio::Sequence {
-            return Err(TransformerError::invalid("no ratio of whole sequences".to_owned()));
-        }
         let at_least_0 = |x: f32| x.is_finite() && x >= 0.0;
         let rules = [
             ("clip_low", clip_low, at_least_0(clip_low)),
@@ -187,6 +241,7 @@ impl<D: Device> Model<D> {
                 dual_clip.is_none_or(|c| c.is_finite() && c > 1.0),
             ),
             ("entropy_coef", entropy_coef, entropy_coef.is_finite()),
+            ("kl_coef", kl_coef, at_least_0(kl_coef)),
             ("temperature", temperature, temperature.is_finite() && temperature > 0.0),
             ("learning_rate", learning_rate, at_least_0(learning_rate)),
             ("beta1", beta1, (0.0..1.0).contains(&beta1)),
@@ -208,8 +263,26 @@ impl<D: Device> Model<D> {
 fn has_loss(sequence: &TrainSequence, loss: &LossSpec) -> bool {
     let mut tokens = sequence.advantages.iter().zip(&sequence.weights);
     tokens.any(|(&advantage, &weight)| {
-        weight != 0.0 && (advantage != 0.0 || loss.entropy_coef != 0.0)
+        let is_regularized = loss.entropy_coef != 0.0 || loss.kl_coef != 0.0;
+        weight != 0.0 && (advantage != 0.0 || is_regularized)
     })
+}
+
+/// Whether the loss of a token needs more than the head of a device sees of it, so that log-probabilities come first.
+fn is_of_whole_responses(loss: &LossSpec) -> bool {
+    loss.ratio == Ratio::Sequence || loss.kl_coef != 0.0
+}
+
+fn token_losses(
+    tokens: &TokenTargets<'_>,
+    scores: &TokenScores,
+    loss: &LossSpec,
+) -> Vec<TokenLoss> {
+    let terms = tokens.behaviour_logprobs.iter().zip(tokens.advantages);
+    let tokens = scores.logprobs.iter().zip(terms);
+    tokens
+        .map(|(&logprob, (&behaviour, &advantage))| token_loss(logprob, behaviour, advantage, loss))
+        .collect()
 }
 
 /// The head's input and its gradient for one chunk of rows.
@@ -243,6 +316,32 @@ impl BatchTokens {
         }
     }
 
+    /// The loss of every row's token, after which each advantage is what makes `Ratio::None` have its derivative.
+    fn linearize(
+        &mut self,
+        batch: &MicroBatch,
+        sequences: &[&TrainSequence],
+        logprobs: &[f32],
+        loss: &LossSpec,
+    ) -> Vec<TokenLoss> {
+        let (mut losses, mut rest) = (Vec::with_capacity(logprobs.len()), logprobs);
+        for sequence in batch.members.iter().map(|&member| sequences[member]) {
+            let (logprobs, after) = rest.split_at(sequence.response.len());
+            rest = after;
+            let response = Response {
+                logprobs,
+                behaviour: &sequence.behaviour_logprobs,
+                reference: &sequence.reference_logprobs,
+                advantages: &sequence.advantages,
+            };
+            losses.extend(response_losses(&response, loss));
+        }
+        for (advantage, token) in self.advantages.iter_mut().zip(&losses) {
+            *advantage = -token.d_logprob as f32;
+        }
+        losses
+    }
+
     fn targets<'a>(
         &'a self,
         targets: &'a [u32],
@@ -262,6 +361,7 @@ impl BatchTokens {
 struct ReportSums {
     loss: f64,
     entropy: f64,
+    kl: f64,
     weight: f64,
     weighted_gap: f64,
     largest_gap: f64,
@@ -270,14 +370,20 @@ struct ReportSums {
 }
 
 impl ReportSums {
-    fn add(&mut self, tokens: &TokenTargets<'_>, scores: &TokenScores, spec: &LossSpec) {
-        for (i, (&logprob, &entropy)) in scores.logprobs.iter().zip(&scores.entropies).enumerate() {
+    fn add(
+        &mut self,
+        tokens: &TokenTargets<'_>,
+        scores: &TokenScores,
+        losses: &[TokenLoss],
+        spec: &LossSpec,
+    ) {
+        let rows = scores.logprobs.iter().zip(&scores.entropies).zip(losses);
+        for (i, ((&logprob, &entropy), token)) in rows.enumerate() {
             let weight = f64::from(tokens.weights[i]);
             if weight == 0.0 {
                 continue;
             }
             let behaviour = tokens.behaviour_logprobs[i];
-            let token = token_loss(logprob, behaviour, tokens.advantages[i], spec);
             let bonus = f64::from(spec.entropy_coef) * f64::from(entropy);
             // A text that nobody sampled has no gap.
             let gap = if behaviour.is_nan() {
@@ -285,8 +391,9 @@ impl ReportSums {
             } else {
                 (f64::from(logprob) - f64::from(behaviour)).abs()
             };
-            self.loss += weight * (f64::from(token.loss) - bonus);
+            self.loss += weight * (token.loss - bonus);
             self.entropy += f64::from(entropy);
+            self.kl += token.kl;
             self.weight += weight.abs();
             self.weighted_gap += weight.abs() * gap;
             // `max` would hide a gap that is not a number.
@@ -303,6 +410,7 @@ impl ReportSums {
         UpdateReport {
             loss: self.loss,
             entropy: mean(self.entropy, self.n_tokens as f64),
+            kl: mean(self.kl, self.n_tokens as f64),
             grad_norm: 0.0,
             clip_fraction: mean(self.n_clipped as f64, self.n_tokens as f64),
             logprob_gap_mean: mean(self.weighted_gap, self.weight),

@@ -89,6 +89,7 @@ fn update(policy: &mut dyn Policy) -> Result<(), PluginError> {
             prompt: tokens(i / 8, PROMPT_TOKENS),
             response: tokens(100 + i, n),
             behaviour_logprobs: vec![-15.0; n],
+            reference_logprobs: Vec::new(),
             advantages: vec![if i % 2 == 0 { 1.0 } else { -1.0 }; n],
             weights: vec![1.0 / 2048.0; n],
         })
@@ -102,6 +103,7 @@ fn update(policy: &mut dyn Policy) -> Result<(), PluginError> {
             clip_high: 1e6,
             dual_clip: None,
             entropy_coef: 0.001,
+            kl_coef: 0.0,
             temperature: 1.0,
         },
         optimizer: OptimizerSpec {

@@ -8,12 +8,12 @@ use std::collections::BTreeMap;
 
 use azr_plugin::serde_json::{self, json};
 use azr_plugin::{
-    Engine, ErrorCode, GroupStats, LossSpec, OptimizerSpec, PluginError, Result, RlOptimizer, Role,
+    Engine, ErrorCode, GroupStats, OptimizerSpec, PluginError, Result, RlOptimizer, Role,
     RolloutSummary, Services, StepPlan,
 };
 use azr_rl::{Advantage, Rollout, advantages, learning_rate_factor, token_weights};
 
-pub use azr_rl::{Aggregation, Estimator, Schedule};
+pub use azr_rl::{Aggregation, Algorithm, Estimator, Objective, Schedule};
 pub use options::Options;
 
 azr_plugin::export! {
@@ -21,7 +21,7 @@ azr_plugin::export! {
     optimizers: [PolicyGradient],
 }
 
-/// The optimizer `trr++`: task-relative REINFORCE++ (arXiv 2505.03335) and, by option, other baselines.
+/// The optimizer `trr++`: task-relative REINFORCE++ (arXiv 2505.03335) and, by the option `algorithm`, its relatives.
 #[derive(Debug, Clone)]
 pub struct PolicyGradient {
     options: Options,
@@ -36,7 +36,7 @@ impl Engine for PolicyGradient {
     type Options = Options;
 
     fn capabilities() -> serde_json::Value {
-        json!({ "estimators": ["token_whitening", "sequence_z_score", "global", "prompt_relative"] })
+        json!({ "algorithms": algorithm_names() })
     }
 
     fn create(options: Options, _services: Services) -> Result<Self> {
@@ -48,12 +48,13 @@ impl Engine for PolicyGradient {
 impl RlOptimizer for PolicyGradient {
     fn plan(&self, step: u64, rollouts: &[RolloutSummary]) -> Result<StepPlan> {
         let groups = Groups::of(rollouts);
-        let advantages = advantages(self.options.estimator, &groups.rollouts)
+        let objective = self.options.objective();
+        let advantages = advantages(objective.estimator, &groups.rollouts)
             .map_err(|error| PluginError::new(ErrorCode::InvalidInput, error.to_string()))?;
         let solvers = groups.names.iter().filter(|((_, _, role), _)| *role == Role::Solve);
         let group_weights =
             solvers.map(|(_, &group)| (group, f64::from(self.options.solver_weight))).collect();
-        let weights = token_weights(self.options.aggregation, &groups.rollouts, &group_weights);
+        let weights = token_weights(&objective, &groups.rollouts, &group_weights);
         let per_token = |values: &mut dyn Iterator<Item = f64>| {
             values
                 .zip(rollouts)
@@ -63,7 +64,7 @@ impl RlOptimizer for PolicyGradient {
         Ok(StepPlan {
             advantages: per_token(&mut advantages.iter().map(|advantage| advantage.value)),
             weights: per_token(&mut weights.into_iter()),
-            loss: self.loss(),
+            loss: objective.loss(self.options.temperature),
             optimizer: self.optimizer(step),
             groups: groups.stats(&advantages),
         })
@@ -71,13 +72,6 @@ impl RlOptimizer for PolicyGradient {
 }
 
 impl PolicyGradient {
-    fn loss(&self) -> LossSpec {
-        let Options { ratio, clip_low, clip_high, dual_clip, entropy_coef, temperature, .. } =
-            self.options;
-        let dual_clip = (dual_clip > 0.0).then_some(dual_clip);
-        LossSpec { ratio, clip_low, clip_high, dual_clip, entropy_coef, temperature }
-    }
-
     fn optimizer(&self, step: u64) -> OptimizerSpec {
         let Options { optimizer: kind, learning_rate, schedule, warmup_steps, total_steps, .. } =
             self.options;
@@ -86,6 +80,11 @@ impl PolicyGradient {
         let learning_rate = (f64::from(learning_rate) * factor) as f32;
         OptimizerSpec { kind, learning_rate, beta1, beta2, epsilon, weight_decay, max_grad_norm }
     }
+}
+
+/// Names of the algorithms, as the option has them.
+fn algorithm_names() -> Vec<serde_json::Value> {
+    Algorithm::ALL.into_iter().map(|algorithm| json!(algorithm)).collect()
 }
 
 /// Rollouts with their groups numbered in the order of their names.
@@ -108,7 +107,11 @@ impl<'a> Groups<'a> {
             .iter()
             .map(|rollout| Rollout {
                 group: names[&name(rollout)],
-                prompt: rollout.prompt_index,
+                // Proposals of a kind answer one request, "a new task", with other references.
+                prompt: match rollout.role {
+                    Role::Propose => 0,
+                    Role::Solve => rollout.prompt_index,
+                },
                 reward: rollout.reward,
                 n_tokens: rollout.n_tokens,
             })
@@ -213,8 +216,26 @@ mod tests {
 
     #[test]
     fn zero_switches_the_dual_clip_off() {
-        assert_eq!(engine(Options::default()).loss().dual_clip, Some(3.0));
-        assert_eq!(engine(Options::paper()).loss().dual_clip, None);
+        assert_eq!(Options::default().objective().loss(1.0).dual_clip, Some(3.0));
+        assert_eq!(Options::paper().objective().loss(1.0).dual_clip, None);
+    }
+
+    #[test]
+    fn per_prompt_estimators_compare_answers_to_a_task_and_proposals_of_a_kind() {
+        let numbered = [(Role::Solve, 0, 1.0), (Role::Solve, 0, 0.0), (Role::Solve, 1, 1.0)];
+        let proposals = [(Role::Propose, 2, 0.5), (Role::Propose, 3, -0.5)];
+        let rollouts: Vec<RolloutSummary> = numbered
+            .iter()
+            .chain(&proposals)
+            .map(|&(role, prompt_index, reward)| RolloutSummary {
+                prompt_index,
+                ..rollout(role, reward, 1)
+            })
+            .collect();
+        let options = Options { algorithm: Algorithm::Rloo, ..Options::default() };
+        let plan = engine(options).plan(0, &rollouts).unwrap();
+        assert_eq!(plan.advantages.concat(), [1.0, -1.0, 0.0, 1.0, -1.0]);
+        assert_eq!(plan.weights.concat(), [0.2; 5]);
     }
 
     #[test]

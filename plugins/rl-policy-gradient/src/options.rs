@@ -1,32 +1,55 @@
 //! The options of `trr++`.
 
 use azr_plugin::{ErrorCode, OptimizerKind, PluginError, Ratio, Result};
-use azr_rl::{Aggregation, Estimator, Schedule};
+use azr_rl::{Aggregation, Algorithm, Estimator, Objective, Schedule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Options of the `trr++` optimizer. The defaults are the `robust` profile; [`Options::paper`] has the published ones.
+///
+/// `algorithm` names a published algorithm; each of the options from `estimator` to `kl_coef` that is given replaces what
+/// the algorithm says.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Options {
-    /// How rewards become advantages.
-    pub estimator: Estimator,
+    /// The published algorithm that the next options vary.
+    pub algorithm: Algorithm,
+    /// How rewards become advantages. Estimators that compare the answers to one prompt need several of them
+    /// (`selfplay.answers_per_task`, or `selfplay.reuse_estimates`) and treat the proposals of a kind as answers to one
+    /// prompt, since all of them answer the same request with other references.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub estimator: Option<Estimator>,
     /// What an advantage is multiplied by.
-    pub ratio: Ratio,
-    /// How token losses are averaged.
-    pub aggregation: Aggregation,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ratio: Option<Ratio>,
     /// Lower clip distance of the probability ratio.
     #[schemars(range(min = 0.0, max = 1.0))]
-    pub clip_low: f32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip_low: Option<f32>,
     /// Upper clip distance of the probability ratio; paper 0.2.
     #[schemars(range(min = 0.0))]
-    pub clip_high: f32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub clip_high: Option<f32>,
     /// Bound on the loss of bad tokens in units of their advantage, more than 1; 0 switches it off, as in the paper.
     #[schemars(range(min = 0.0))]
-    pub dual_clip: f32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dual_clip: Option<f32>,
+    /// How token losses are averaged.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aggregation: Option<Aggregation>,
+    /// What the aggregation `sequence_sum` divides by, in tokens; more than 0. It only scales the gradient, which AdamW
+    /// takes out again unless `max_grad_norm` clips.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub length_divisor: Option<f32>,
     /// Weight of the entropy bonus.
     #[schemars(range(min = 0.0))]
-    pub entropy_coef: f32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub entropy_coef: Option<f32>,
+    /// Weight of the divergence from the model that the run started from. Above 0 a second, frozen copy of the weights
+    /// stays in memory and every trained sequence is scored with it.
+    #[schemars(range(min = 0.0))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kl_coef: Option<f32>,
     /// Temperature at which log-probabilities are taken: the one used for sampling.
     pub temperature: f32,
     /// How gradients become steps: `adamw`, or `muon` for hidden matrices (their momentum decays by `beta1`). Both take
@@ -64,7 +87,28 @@ impl Options {
     /// The values published numbers were made with (arXiv 2505.03335 and its code): symmetric clip,
     /// no dual clip, weight decay 0.01.
     pub fn paper() -> Self {
-        Self { clip_high: 0.2, dual_clip: 0.0, weight_decay: 0.01, ..Self::default() }
+        Self {
+            clip_high: Some(0.2),
+            dual_clip: Some(0.0),
+            weight_decay: 0.01,
+            ..Self::default()
+        }
+    }
+
+    /// What the update is made of: the algorithm, and what the options replace of it.
+    pub fn objective(&self) -> Objective {
+        let named = self.algorithm.objective();
+        Objective {
+            estimator: self.estimator.unwrap_or(named.estimator),
+            ratio: self.ratio.unwrap_or(named.ratio),
+            clip_low: self.clip_low.unwrap_or(named.clip_low),
+            clip_high: self.clip_high.unwrap_or(named.clip_high),
+            dual_clip: self.dual_clip.unwrap_or(named.dual_clip),
+            aggregation: self.aggregation.unwrap_or(named.aggregation),
+            length_divisor: self.length_divisor.unwrap_or(named.length_divisor),
+            entropy_coef: self.entropy_coef.unwrap_or(named.entropy_coef),
+            kl_coef: self.kl_coef.unwrap_or(named.kl_coef),
+        }
     }
 
     /// Refuses values that make no update.
@@ -75,16 +119,21 @@ impl Options {
         let not_negative = |value: f32| value >= 0.0 && value.is_finite();
         let a_fraction = |value: f32| (0.0..1.0).contains(&value);
         let positive = |value: f32| value > 0.0 && value.is_finite();
+        let Objective {
+            clip_low, clip_high, dual_clip, length_divisor, entropy_coef, kl_coef, ..
+        } = self.objective();
         let rules = [
-            ("clip_low", self.clip_low, (0.0..=1.0).contains(&self.clip_low), "in 0..=1"),
-            ("clip_high", self.clip_high, not_negative(self.clip_high), "0 or more"),
+            ("clip_low", clip_low, (0.0..=1.0).contains(&clip_low), "in 0..=1"),
+            ("clip_high", clip_high, not_negative(clip_high), "0 or more"),
             (
                 "dual_clip",
-                self.dual_clip,
-                self.dual_clip == 0.0 || (self.dual_clip > 1.0 && self.dual_clip.is_finite()),
+                dual_clip,
+                dual_clip == 0.0 || (dual_clip > 1.0 && dual_clip.is_finite()),
                 "more than 1, or 0 for none",
             ),
-            ("entropy_coef", self.entropy_coef, not_negative(self.entropy_coef), "0 or more"),
+            ("length_divisor", length_divisor, positive(length_divisor), "more than 0"),
+            ("entropy_coef", entropy_coef, not_negative(entropy_coef), "0 or more"),
+            ("kl_coef", kl_coef, not_negative(kl_coef), "0 or more"),
             ("temperature", self.temperature, positive(self.temperature), "more than 0"),
             ("learning_rate", self.learning_rate, not_negative(self.learning_rate), "0 or more"),
             ("beta1", self.beta1, a_fraction(self.beta1), "in 0..1"),
@@ -112,13 +161,16 @@ impl Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            estimator: Estimator::TokenWhitening,
-            ratio: Ratio::Token,
-            aggregation: Aggregation::GroupTokenMean,
-            clip_low: 0.2,
-            clip_high: 0.28,
-            dual_clip: 3.0,
-            entropy_coef: 0.001,
+            algorithm: Algorithm::default(),
+            estimator: None,
+            ratio: None,
+            clip_low: None,
+            clip_high: None,
+            dual_clip: None,
+            aggregation: None,
+            length_divisor: None,
+            entropy_coef: None,
+            kl_coef: None,
             temperature: 1.0,
             optimizer: OptimizerKind::Adamw,
             learning_rate: 1e-6,
@@ -154,6 +206,31 @@ mod tests {
     }
 
     #[test]
+    fn single_options_replace_what_the_algorithm_says() {
+        let text = r#"{"algorithm": "dr_grpo", "length_divisor": 64, "ratio": "sequence"}"#;
+        let options: Options = serde_json::from_str(text).unwrap();
+        options.check().unwrap();
+        let expected = Objective {
+            length_divisor: 64.0,
+            ratio: Ratio::Sequence,
+            ..Algorithm::DrGrpo.objective()
+        };
+        assert_eq!(options.objective(), expected);
+        let text = serde_json::to_string(&options).unwrap();
+        assert_eq!(serde_json::from_str::<Options>(&text).unwrap(), options);
+    }
+
+    #[test]
+    fn every_algorithm_has_the_name_that_is_advertised() {
+        for name in crate::algorithm_names() {
+            let options: Options =
+                serde_json::from_value(serde_json::json!({ "algorithm": name })).unwrap();
+            options.check().unwrap();
+        }
+        assert!(serde_json::from_str::<Options>(r#"{"algorithm": "ppo"}"#).is_err());
+    }
+
+    #[test]
     fn unknown_options_are_refused() {
         let error = serde_json::from_str::<Options>(r#"{"learning_rat": 1}"#).unwrap_err();
         assert!(error.to_string().contains("learning_rat"), "{error}");
@@ -167,6 +244,8 @@ mod tests {
             (r#"{"learning_rate": -1}"#, "learning_rate"),
             (r#"{"beta2": 1.0}"#, "beta2"),
             (r#"{"epsilon": 0}"#, "epsilon"),
+            (r#"{"kl_coef": -0.1}"#, "kl_coef"),
+            (r#"{"length_divisor": 0}"#, "length_divisor"),
         ] {
             let options: Options = serde_json::from_str(json).unwrap();
             let error = options.check().unwrap_err();

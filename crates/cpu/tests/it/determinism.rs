@@ -93,6 +93,7 @@ fn results(cpu: &Cpu) -> DeviceResult<Vec<u32>> {
         clip_high: 0.2,
         dual_clip: Some(3.0),
         entropy_coef: 0.1,
+        kl_coef: 0.0,
         temperature: 0.7,
     };
     let mut d_normal = buffer(27, ROWS * WIDTH)?;

@@ -175,6 +175,7 @@ fn backend(out: &mut String, backend: &dyn Backend) {
         prompt: vec![1, 2],
         response: vec![3],
         behaviour_logprobs: vec![-0.1],
+        reference_logprobs: vec![-0.2],
         advantages: vec![f32::MIN_POSITIVE],
         weights: vec![0.125],
     };
@@ -186,6 +187,7 @@ fn backend(out: &mut String, backend: &dyn Backend) {
             clip_high: 0.3,
             dual_clip: None,
             entropy_coef: 0.01,
+            kl_coef: 0.05,
             temperature: 1.0,
         },
         optimizer: OptimizerSpec {

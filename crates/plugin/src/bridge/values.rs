@@ -38,13 +38,15 @@ structs! {
     GenerateRequest { prompt, seeds, sampling } + ext_json;
     Completion { tokens, logprobs, finish, text } + ext_json;
     ScoreRequest { prompt, response, temperature } + ext_json;
-    TrainSequence { prompt, response, behaviour_logprobs, advantages, weights } + ext_json;
-    LossSpec { ratio, clip_low, clip_high, dual_clip, entropy_coef, temperature } + ext_json;
+    TrainSequence {
+        prompt, response, behaviour_logprobs, reference_logprobs, advantages, weights
+    } + ext_json;
+    LossSpec { ratio, clip_low, clip_high, dual_clip, entropy_coef, kl_coef, temperature } + ext_json;
     OptimizerSpec { kind, learning_rate, beta1, beta2, epsilon, weight_decay, max_grad_norm } + ext_json;
     UpdateRequest { sequences, loss, optimizer, bounds } + ext_json;
     UpdateBounds { loss_min, loss_max, grad_norm_max } + ext_json;
     UpdateReport {
-        loss, entropy, grad_norm, clip_fraction, logprob_gap_mean, logprob_gap_max, n_tokens, applied
+        loss, entropy, kl, grad_norm, clip_fraction, logprob_gap_mean, logprob_gap_max, n_tokens, applied
     } + ext_json;
     Limits { wall_ms, cpu_ms, memory_bytes, output_bytes };
     Job { program, calls, purpose, limits, pinned } + ext_json;

@@ -206,11 +206,11 @@ pub(super) fn check<D: Device>(checks: &mut Checks<'_, D>) {
         for (ratio, entropy_coef, dual_clip, temperature) in losses {
             let loss = LossSpec {
                 ratio,
-                clip_low: 0.2,
                 clip_high: 0.3,
                 dual_clip,
                 entropy_coef,
                 temperature,
+                ..LossSpec::default()
             };
             checks.agrees(
                 format!("head_loss, ratio {ratio:?}, entropy {entropy_coef}, {on}"),

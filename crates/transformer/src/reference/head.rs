@@ -125,6 +125,20 @@ pub(super) fn token_loss(
     }
 }
 
+/// Log-probability of each row's target, as float64 has it.
+#[cfg(test)]
+pub(crate) fn target_logprobs(
+    x: &Values,
+    weight: &Dense,
+    targets: &[u32],
+    temperature: f32,
+) -> Vec<f64> {
+    let logprob = |(row, &target): (usize, &u32)| {
+        log_softmax(&logits(x, row, weight), f64::from(temperature))[target as usize]
+    };
+    targets.iter().enumerate().map(logprob).collect()
+}
+
 /// The weighted sum over rows of the loss whose gradients [`crate::Device::head_loss`] takes.
 pub fn policy_loss(x: &Values, weight: &Dense, tokens: TokenTargets<'_>, loss: &LossSpec) -> f64 {
     let mut sum = 0.0;

@@ -221,10 +221,7 @@ fn token_losses_are_those_of_azr_rl() {
             f64::from(advantage),
             &loss,
         );
-        assert!((f64::from(token.loss) - value).abs() < 1e-5, "{number:?}: {token:?}, {value}");
-        assert!(
-            (f64::from(token.d_logprob) - slope).abs() < 1e-5,
-            "{number:?}: {token:?}, {slope}"
-        );
+        assert!((token.loss - value).abs() < 1e-12, "{number:?}: {token:?}, {value}");
+        assert!((token.d_logprob - slope).abs() < 1e-12, "{number:?}: {token:?}, {slope}");
     }
 }

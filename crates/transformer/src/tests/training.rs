@@ -196,7 +196,7 @@ type Spoil = fn(&mut UpdateRequest);
 fn requests_that_make_no_sense_are_refused() {
     let mut model = tiny_model(Family::Llama, true);
     let good = update_request(&model, loss_spec(), &[0.0]);
-    let cases: [(Spoil, &str); 7] = [
+    let cases: [(Spoil, &str); 9] = [
         (|r| r.sequences[0].prompt.clear(), "no tokens"),
         (|r| r.sequences[0].response[0] = 17, "vocabulary"),
         (|r| r.sequences[0].prompt = vec![1; 38], "context"),
@@ -204,6 +204,14 @@ fn requests_that_make_no_sense_are_refused() {
         (|r| r.sequences[2].advantages[0] = f32::NAN, "not finite"),
         (|r| r.optimizer.beta2 = 1.0, "beta2 cannot be 1"),
         (|r| r.loss.temperature = 0.0, "temperature cannot be 0"),
+        (|r| r.loss.kl_coef = -0.1, "kl_coef cannot be -0.1"),
+        (
+            |r| {
+                r.loss.kl_coef = 0.1;
+                r.sequences[1].reference_logprobs.clear();
+            },
+            "sequence 1 has 0 reference_logprobs for 4",
+        ),
     ];
     for (spoil, expected) in cases {
         let mut request = good.clone();

@@ -59,6 +59,7 @@ pub(crate) fn update_request() -> UpdateRequest {
                 prompt: tokens(prompt_seed, prompt_len),
                 response: tokens(100 + prompt_seed * 10 + sample as u32, len),
                 behaviour_logprobs: values(-0.1, -5.2),
+                reference_logprobs: Vec::new(),
                 advantages: values(0.6, -1.1),
                 weights: values(0.002, 0.001),
             });
@@ -72,6 +73,7 @@ pub(crate) fn update_request() -> UpdateRequest {
             clip_high: 0.3,
             dual_clip: Some(3.0),
             entropy_coef: 0.01,
+            kl_coef: 0.0,
             temperature: 0.9,
         },
         optimizer: OptimizerSpec {

@@ -126,6 +126,7 @@ fn cross_entropy<D: Device>(model: &Model<D>, batch: &[Vec<u32>]) -> (f64, Updat
         .zip(logprobs)
         .map(|(score, logprobs)| TrainSequence {
             prompt: score.prompt,
+            reference_logprobs: Vec::new(),
             advantages: vec![1.0; score.response.len()],
             weights: vec![1.0 / n_targets as f32; score.response.len()],
             response: score.response,
@@ -138,6 +139,7 @@ fn cross_entropy<D: Device>(model: &Model<D>, batch: &[Vec<u32>]) -> (f64, Updat
         clip_high: 0.2,
         dual_clip: None,
         entropy_coef: 0.0,
+        kl_coef: 0.0,
         temperature: 1.0,
     };
     let optimizer = OptimizerSpec {

@@ -52,8 +52,15 @@ pub(crate) fn create(host: &Host, config: &RunConfig, model: &Path) -> Result<En
     let tokenizer = host.create_tokenizer(&config.tokenizer.name, tokenizer_options)?;
     let vocabulary = tokenizer.vocabulary()?;
     let eos = tokenizer.info().eos;
-    let policy = backend.open(&ModelSpec { path: model.to_owned(), vocabulary, eos })?;
-    Ok(Engines { tokenizer, policy, domains, optimizer })
+    let spec = ModelSpec { path: model.to_owned(), vocabulary, eos };
+    let policy = backend.open(&spec)?;
+    // Checkpoints are loaded into the policy, so that the reference of a resumed run is the same model.
+    let wants_reference = optimizer.plan(0, &[])?.loss.kl_coef != 0.0;
+    let reference = match wants_reference {
+        true => Some(backend.open(&spec)?),
+        false => None,
+    };
+    Ok(Engines { tokenizer, policy, reference, domains, optimizer })
 }
 
 /// The executor that `choice` names.

@@ -57,8 +57,7 @@ pub struct Response<'a> {
 /// the reference is counted at that bound, where its derivative is 0.
 pub fn response_losses(response: &Response<'_>, loss: &LossSpec) -> Vec<TokenLoss> {
     let n_tokens = response.logprobs.len();
-    let log_ratio =
-        |i: usize| f64::from(response.logprobs[i]) - f64::from(response.behaviour[i]);
+    let log_ratio = |i: usize| f64::from(response.logprobs[i]) - f64::from(response.behaviour[i]);
     let sequence_log_ratio = match loss.ratio {
         Ratio::Sequence => (0..n_tokens).map(log_ratio).sum::<f64>() / n_tokens as f64,
         Ratio::Token | Ratio::None => 0.0,
@@ -214,7 +213,8 @@ mod tests {
 
     /// A response's loss under one weight for all of its tokens.
     fn total(logprobs: &[f32], behaviour: &[f32], advantage: f32, spec: &LossSpec) -> f64 {
-        let (reference, advantages) = (vec![-1.25; logprobs.len()], vec![advantage; logprobs.len()]);
+        let (reference, advantages) =
+            (vec![-1.25; logprobs.len()], vec![advantage; logprobs.len()]);
         let response =
             Response { logprobs, behaviour, reference: &reference, advantages: &advantages };
         response_losses(&response, spec).iter().map(|token| token.loss).sum()

@@ -133,7 +133,7 @@ fn nano() -> RunConfig {
             batch_size: 16,
             learnability_samples: 8,
             reuse_estimates: true,
-            solver_samples: 8,
+            answers_per_task: 8,
             ..SelfPlayConfig::robust()
         },
         eval: EvalConfig {

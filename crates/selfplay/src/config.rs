@@ -10,8 +10,11 @@ use crate::{HealthConfig, Result, SelfPlayError};
 pub struct SelfPlayConfig {
     /// Seed of every random choice of the run.
     pub seed: u64,
-    /// Rollouts per (domain, task kind, role) and step.
+    /// Proposals per (domain, task kind) and step, and tasks that the solver gets for them.
     pub batch_size: usize,
+    /// Answers to each of the solver's tasks; at least 1. Optimizers whose advantages compare the answers to one prompt
+    /// (`grpo`, `rloo`, `dr_grpo`, `dapo`, `gspo`) need several.
+    pub answers_per_task: u32,
     /// Solver samples per valid proposal from which its solve rate is estimated; at least 2.
     pub learnability_samples: u32,
     /// Softmax temperature of all sampling, more than 0; the optimizer must use the same.
@@ -37,13 +40,13 @@ pub struct SelfPlayConfig {
     pub solver_batch: SolverBatch,
     /// How the solver's tasks are chosen.
     pub mix: Mix,
-    /// Whether the solver trains on the samples of the solve-rate estimates in place of fresh samples of new tasks.
-    /// Saves most of the sampling but differs from the published method; needs `solver_batch = "same_step"`, and
-    /// suits the optimizer option `estimator = "prompt_relative"`.
+    /// Whether the solver trains on the samples of the solve-rate estimates: several answers to each new task, as
+    /// optimizers need that compare the answers to one prompt. Saves most of the sampling but differs from the
+    /// published method; needs `solver_batch = "same_step"`. Further tasks are drawn uniformly, whatever `mix` says.
     pub reuse_estimates: bool,
-    /// Fresh samples of each of the solver's tasks. Advantages within a prompt (`estimator = "prompt_relative"`)
-    /// need at least 2.
-    pub solver_samples: u32,
+    /// Whether reused tasks count towards `batch_size`, so that only the missing ones are drawn and answered afresh.
+    /// Otherwise `batch_size` tasks are answered besides.
+    pub reuse_fills_batch: bool,
     /// Whether the rewards of a step are dealt out anew, at random within each (domain, kind, role). Nothing can be
     /// learned then: it is the control of an experiment.
     pub shuffle_rewards: bool,
@@ -95,6 +98,7 @@ impl SelfPlayConfig {
         Self {
             seed: 0,
             batch_size: 64,
+            answers_per_task: 1,
             learnability_samples: 8,
             temperature: 1.0,
             top_p: 1.0,
@@ -105,7 +109,7 @@ impl SelfPlayConfig {
             solver_batch: SolverBatch::SameStep,
             mix: Mix::MaxNew,
             reuse_estimates: false,
-            solver_samples: 1,
+            reuse_fills_batch: true,
             shuffle_rewards: false,
             train_proposer: true,
             solver_only_steps: 0,
@@ -156,8 +160,8 @@ impl SelfPlayConfig {
         }
         self.health.validate()?;
         for (key, value) in [
-            ("solver_samples", self.solver_samples as usize),
             ("batch_size", self.batch_size),
+            ("answers_per_task", self.answers_per_task as usize),
             ("buffer_capacity", self.buffer_capacity),
             ("max_prompt_tokens", self.max_prompt_tokens),
         ] {
@@ -279,12 +283,15 @@ mod tests {
         for (config, key) in [
             (SelfPlayConfig { top_p: 0.0, ..SelfPlayConfig::default() }, "top_p"),
             (SelfPlayConfig { batch_size: 0, ..SelfPlayConfig::default() }, "batch_size"),
+            (
+                SelfPlayConfig { answers_per_task: 0, ..SelfPlayConfig::default() },
+                "answers_per_task",
+            ),
             (SelfPlayConfig { buffer_capacity: 0, ..SelfPlayConfig::default() }, "buffer_capacity"),
             (
                 SelfPlayConfig { zero_learnability_reward: f32::NAN, ..SelfPlayConfig::default() },
                 "zero_learnability",
             ),
-            (SelfPlayConfig { solver_samples: 0, ..SelfPlayConfig::default() }, "solver_samples"),
             (
                 SelfPlayConfig { duplicate_reward: f32::NAN, ..SelfPlayConfig::default() },
                 "duplicate_reward",

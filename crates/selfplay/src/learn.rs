@@ -1,12 +1,12 @@
 //! The one update of a step.
 
 use azr_plugin::{
-    RlOptimizer, RolloutSummary, StepPlan, TrainSequence, UpdateReport, UpdateRequest,
+    LossSpec, RolloutSummary, ScoreRequest, StepPlan, TrainSequence, UpdateReport, UpdateRequest,
 };
 
 use crate::observe::PhaseContext;
 use crate::stage::{Rollout, Stage};
-use crate::{Phase, Result, SelfPlayConfig, SelfPlayError};
+use crate::{Engines, Phase, Result, SelfPlayConfig, SelfPlayError};
 
 /// What an update was and did.
 #[derive(Debug)]
@@ -36,12 +36,7 @@ pub(crate) fn learn(
     if trained.is_empty() {
         return Ok(None);
     }
-    let mut plan = plan(
-        stage.engines.optimizer.as_ref(),
-        stage.step.saturating_sub(1),
-        &summaries,
-        stage.config,
-    )?;
+    let mut plan = plan(stage.engines, stage.step.saturating_sub(1), &summaries, stage.config)?;
     let (advantages, weights) =
         (std::mem::take(&mut plan.advantages), std::mem::take(&mut plan.weights));
     let mut sequences = Vec::new();
@@ -51,10 +46,12 @@ pub(crate) fn learn(
             prompt: rollout.prompt_tokens.to_vec(),
             response: std::mem::take(&mut rollout.tokens),
             behaviour_logprobs: std::mem::take(&mut rollout.logprobs),
+            reference_logprobs: Vec::new(),
             advantages,
             weights,
         });
     }
+    score_with_reference(stage, &mut sequences, &plan.loss)?;
     let n_sequences = sequences.len();
     let total = sequences
         .iter()
@@ -75,14 +72,59 @@ pub(crate) fn learn(
     Ok(Some(Learned { report, plan, n_sequences }))
 }
 
+/// Asks the reference model for the log-probabilities of the responses, where the loss wants them.
+fn score_with_reference(
+    stage: &mut Stage<'_>,
+    sequences: &mut [TrainSequence],
+    loss: &LossSpec,
+) -> Result<()> {
+    if loss.kl_coef == 0.0 {
+        return Ok(());
+    }
+    let request = |sequence: &TrainSequence| ScoreRequest {
+        prompt: sequence.prompt.clone(),
+        response: sequence.response.clone(),
+        temperature: loss.temperature,
+    };
+    let requests: Vec<ScoreRequest> = sequences.iter().map(request).collect();
+    let (phase, total) =
+        (Phase::Reference, requests.iter().map(|request| request.response.len() as u64).sum());
+    let scores = stage.phase(phase, total, |stage| {
+        let context = PhaseContext { observer: stage.observer, phase, before: 0, total };
+        let Some(reference) = &mut stage.engines.reference else {
+            return Err(no_reference(loss));
+        };
+        let scores = reference.score(&requests, &context);
+        scores.map_err(|source| SelfPlayError::engine("reference", "score", source))
+    })?;
+    let lengths = |rows: &[Vec<f32>]| rows.iter().map(Vec::len).collect::<Vec<_>>();
+    let expected: Vec<usize> = requests.iter().map(|request| request.response.len()).collect();
+    if lengths(&scores) != expected {
+        let message = "scores have not the shape of the responses";
+        return Err(SelfPlayError::contract("reference", message));
+    }
+    for (sequence, scores) in sequences.iter_mut().zip(scores) {
+        sequence.reference_logprobs = scores;
+    }
+    Ok(())
+}
+
+fn no_reference(loss: &LossSpec) -> SelfPlayError {
+    SelfPlayError::config(
+        format!("the optimizer's kl_coef is {}, but there is no reference model", loss.kl_coef),
+        "give the run a reference, or set kl_coef = 0",
+    )
+}
+
 /// The optimizer's plan of update number `update`, checked.
 pub(crate) fn plan(
-    optimizer: &dyn RlOptimizer,
+    engines: &Engines,
     update: u64,
     rollouts: &[RolloutSummary],
     config: &SelfPlayConfig,
 ) -> Result<StepPlan> {
-    let plan = optimizer
+    let plan = engines
+        .optimizer
         .plan(update, rollouts)
         .map_err(|source| SelfPlayError::engine("optimizer", "plan the update", source))?;
     if plan.loss.temperature != config.temperature {
@@ -91,6 +133,9 @@ pub(crate) fn plan(
             format!("the optimizer's temperature is {loss}, that of sampling is {sampling}"),
             "set both to the same value, or log-probabilities of training and sampling differ",
         ));
+    }
+    if plan.loss.kl_coef != 0.0 && engines.reference.is_none() {
+        return Err(no_reference(&plan.loss));
     }
     let has_shape = |rows: &[Vec<f32>]| {
         rows.len() == rollouts.len()

@@ -147,6 +147,9 @@ impl Metrics {
         let Some(Learned { report, plan, n_sequences }) = learned else { return };
         self.set("update/loss", report.loss);
         self.set("update/entropy", report.entropy);
+        if plan.loss.kl_coef != 0.0 {
+            self.set("update/kl", report.kl);
+        }
         self.set("update/grad_norm", report.grad_norm);
         self.set("update/clip_fraction", report.clip_fraction);
         self.set("update/logprob_gap", report.logprob_gap_mean);

@@ -19,6 +19,8 @@ pub enum Phase {
     Solve,
     /// The solver's answers are graded.
     Grade,
+    /// The reference model scores what the policy is to learn from.
+    Reference,
     /// The policy learns.
     Update,
     /// Held-out tasks are solved.
@@ -37,6 +39,7 @@ impl Phase {
             Self::GradeEstimate => "grade_estimate",
             Self::Solve => "solve",
             Self::Grade => "grade",
+            Self::Reference => "reference",
             Self::Update => "update",
             Self::Evaluate => "evaluate",
             Self::GradeEvaluation => "grade_evaluation",
@@ -46,7 +49,12 @@ impl Phase {
     /// What the phase's progress counts.
     pub const fn unit(self) -> &'static str {
         match self {
-            Self::Propose | Self::Estimate | Self::Solve | Self::Update | Self::Evaluate => {
+            Self::Propose
+            | Self::Estimate
+            | Self::Solve
+            | Self::Reference
+            | Self::Update
+            | Self::Evaluate => {
                 "tokens"
             }
             Self::Validate => "proposals",

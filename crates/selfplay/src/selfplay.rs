@@ -26,6 +26,8 @@ pub struct Engines {
     pub tokenizer: Arc<dyn Tokenizer>,
     /// The model.
     pub policy: Box<dyn Policy>,
+    /// The model that the run started from, which never learns: what an optimizer with a `kl_coef` stays close to.
+    pub reference: Option<Box<dyn Policy>>,
     /// Domains by name; their order is that of prompts and metrics.
     pub domains: Vec<(String, Arc<dyn Domain>)>,
     /// Rewards to updates.
@@ -70,12 +72,13 @@ impl SelfPlay {
     /// A run with empty buffers, timed by the machine's clock.
     ///
     /// # Errors
-    /// Settings that make no run, kinds that no domain has, an optimizer whose temperature is not that of sampling.
+    /// Settings that make no run, kinds that no domain has, an optimizer whose temperature is not that of sampling or that
+    /// wants a reference where there is none.
     pub fn new(config: SelfPlayConfig, engines: Engines) -> Result<Self> {
         config.validate()?;
         let channels = channels(&config, &engines.domains)?;
         // Found out now rather than at the end of the first step, which can be an hour later.
-        plan(engines.optimizer.as_ref(), 0, &[], &config)?;
+        plan(&engines, 0, &[], &config)?;
         let kinds = channels
             .iter()
             .map(|channel| (channel.domain_name.as_str(), channel.kind.name.as_str()));
@@ -231,8 +234,10 @@ impl SelfPlay {
         let tasks = match early {
             Some(tasks) => tasks,
             None => {
+                let fills = stage.config.reuse_fills_batch;
                 let n_left = |channel| {
-                    batch_size.saturating_sub(n_estimated.get(&channel).map_or(0, BTreeSet::len))
+                    let n_reused = n_estimated.get(&channel).map_or(0, BTreeSet::len);
+                    batch_size.saturating_sub(if fills { n_reused } else { 0 })
                 };
                 let mix = if reuse_estimates { Mix::UniformTotal } else { mix };
                 choose(&stage, buffers, step, mix, n_left)?

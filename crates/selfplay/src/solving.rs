@@ -10,7 +10,7 @@ use crate::stage::{Ask, Rollout, Stage};
 use crate::{Buffers, Mix, Phase, Result, RolloutPhase, solver_reward};
 
 /// Draws the solver's tasks of each active kind: `n_of` its channel many, by `mix`, where tasks admitted since step
-/// `since` are new.
+/// `since` are new. Each comes up as often as it is to be answered.
 pub(crate) fn choose(
     stage: &Stage<'_>,
     buffers: &Buffers,
@@ -28,7 +28,8 @@ pub(crate) fn choose(
         tasks.extend(
             picks
                 .into_iter()
-                .filter_map(|position| Some((channel, buffer.task(position)?.clone()))),
+                .filter_map(|position| Some((channel, buffer.task(position)?.clone())))
+                .flat_map(|task| std::iter::repeat_n(task, stage.config.answers_per_task as usize)),
         );
     }
     Ok(tasks)
@@ -36,7 +37,7 @@ pub(crate) fn choose(
 
 /// Solves `tasks` in one wave and grades the answers.
 ///
-/// Picks of one task share a prompt; each pick is answered [`SelfPlayConfig::solver_samples`] times. Tasks whose prompt is too long are replaced by others of their kind,
+/// Picks of one task share a prompt. Tasks whose prompt is too long are replaced by others of their kind,
 /// drawn at random; where none is left the batch is shorter.
 pub(crate) fn solve(stage: &mut Stage<'_>, tasks: Vec<(usize, Task)>) -> Result<Vec<Rollout>> {
     let (mut position_of, mut unique) = (BTreeMap::new(), Vec::<(usize, Task)>::new());
@@ -58,7 +59,7 @@ pub(crate) fn solve(stage: &mut Stage<'_>, tasks: Vec<(usize, Task)>) -> Result<
     let mut seeds = vec![Vec::new(); unique.len()];
     for (index, pick) in picks.into_iter().enumerate() {
         let channel = unique[pick].0;
-        let n_samples = stage.config.solver_samples as usize;
+        let place = stage.place("solve", channel, index, 0);
         let target = match (is_short[pick], usable.get(&channel)) {
             (true, _) => pick,
             (false, Some(others)) => {
@@ -67,9 +68,7 @@ pub(crate) fn solve(stage: &mut Stage<'_>, tasks: Vec<(usize, Task)>) -> Result<
             }
             (false, None) => continue,
         };
-        seeds[target].extend(
-            (0..n_samples).map(|sample| stage.place("solve", channel, index, sample).bits()),
-        );
+        seeds[target].push(place.bits());
     }
     let (mut asks, mut asked) = (Vec::new(), Vec::new());
     for ((((channel, task), prompt), tokens), seeds) in

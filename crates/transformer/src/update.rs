@@ -114,8 +114,13 @@ impl<D: Device> Model<D> {
             self.final_states(batch.rows.n_final_rows, &mut activations)?;
             let known = match is_of_whole_responses(&request.loss) {
                 true => {
-                    let logprobs =
-                        self.target_logprobs(batch, &activations, &mut head, &request.loss, context)?;
+                    let logprobs = self.target_logprobs(
+                        batch,
+                        &activations,
+                        &mut head,
+                        &request.loss,
+                        context,
+                    )?;
                     Some(tokens.linearize(batch, &trained, &logprobs, &request.loss))
                 }
                 false => None,
@@ -142,7 +147,12 @@ impl<D: Device> Model<D> {
                 self.device.scatter_rows(&head.d_states, &rows, width, &mut buffers.d_norm)?;
                 match &known {
                     Some(losses) => report.add(&targets, &scores, &losses[chunk], &loss),
-                    None => report.add(&targets, &scores, &token_losses(&targets, &scores, &loss), &loss),
+                    None => report.add(
+                        &targets,
+                        &scores,
+                        &token_losses(&targets, &scores, &loss),
+                        &loss,
+                    ),
                 }
             }
             self.backward(

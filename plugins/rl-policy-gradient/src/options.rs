@@ -87,12 +87,7 @@ impl Options {
     /// The values published numbers were made with (arXiv 2505.03335 and its code): symmetric clip,
     /// no dual clip, weight decay 0.01.
     pub fn paper() -> Self {
-        Self {
-            clip_high: Some(0.2),
-            dual_clip: Some(0.0),
-            weight_decay: 0.01,
-            ..Self::default()
-        }
+        Self { clip_high: Some(0.2), dual_clip: Some(0.0), weight_decay: 0.01, ..Self::default() }
     }
 
     /// What the update is made of: the algorithm, and what the options replace of it.

@@ -161,4 +161,4 @@ def make_rollouts():
 if __name__ == "__main__":
     batch = make_rollouts()
     cases = {name: dict(algorithm, expected=update(algorithm, batch)) for name, algorithm in ALGORITHMS.items()}
-    print(json.dumps(dict(rollouts=batch, algorithms=cases), indent=1))
+    print(json.dumps(dict(rollouts=batch, algorithms=cases)))

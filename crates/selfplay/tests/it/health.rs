@@ -132,7 +132,7 @@ fn a_whole_run_of_the_solver_alone_learns_from_the_seeds() {
         solver_only_steps: 100,
         seed_tasks: 8,
         reuse_estimates: true,
-        solver_samples: 3,
+        answers_per_task: 3,
         ..small()
     };
     let mut selfplay = toy.start(config).unwrap();

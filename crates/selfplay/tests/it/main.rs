@@ -34,7 +34,13 @@ fn all_settings() -> Vec<SelfPlayConfig> {
     vec![
         small(),
         small_paper(),
-        SelfPlayConfig { reuse_estimates: true, solver_samples: 3, ..small() },
+        SelfPlayConfig { reuse_estimates: true, ..small() },
+        SelfPlayConfig {
+            reuse_estimates: true,
+            reuse_fills_batch: false,
+            answers_per_task: 2,
+            ..small()
+        },
         SelfPlayConfig { shuffle_rewards: true, ..small() },
         SelfPlayConfig { mix: Mix::HalfNew, train_proposer: false, buffer_capacity: 8, ..small() },
         SelfPlayConfig { solver_only_steps: 2, kinds: vec!["induction".into()], ..small_paper() },

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Mutex;
 use std::time::Duration;
 
+use azr_rl_policy_gradient::Algorithm;
 use azr_selfplay::{
     Clock, Observer, Phase, RolloutPhase, SelfPlayConfig, Silent, SolverBatch, StepOutput,
 };
@@ -211,6 +212,75 @@ fn estimates_can_be_reused_for_training() {
         18 - n_tasks,
         "only the missing tasks are sampled afresh"
     );
+}
+
+#[test]
+fn reused_estimates_are_groups_of_answers_to_one_prompt() {
+    let toy = Toy { algorithm: Algorithm::DrGrpo, ..Toy::default() };
+    let config = SelfPlayConfig { reuse_estimates: true, reuse_fills_batch: false, ..small() };
+    let mut selfplay = toy.start(config).unwrap();
+    selfplay.seed(&Silent).unwrap();
+    let output = run(&mut selfplay, 1..=1).remove(0);
+    let of = |phase| -> Vec<_> { output.rollouts.iter().filter(|r| r.phase == phase).collect() };
+    assert_eq!(of(RolloutPhase::Solve).len(), 18, "a whole batch besides");
+    let mut n_learned_from = 0;
+    // The samples of a task stand together.
+    for group in of(RolloutPhase::Estimate).chunks(4) {
+        assert!(group.iter().all(|record| record.task_key == group[0].task_key));
+        let mean = group.iter().filter_map(|record| record.reward).sum::<f32>() / 4.0;
+        for record in group {
+            assert_eq!(record.advantage.unwrap(), record.reward.unwrap() - mean);
+            n_learned_from += usize::from(record.advantage != Some(0.0));
+        }
+    }
+    assert!(n_learned_from > 0);
+    let proposals = of(RolloutPhase::Propose);
+    assert!(proposals.iter().any(|record| record.advantage != Some(0.0)));
+    let Some(Call::Update(update)) = toy.take_calls().pop() else { panic!("no update") };
+    let n_trained = proposals.len() + of(RolloutPhase::Estimate).len() + 18;
+    assert_eq!(update.sequences.len(), n_trained);
+}
+
+#[test]
+fn tasks_can_be_answered_several_times() {
+    let toy = Toy { algorithm: Algorithm::Grpo, has_reference: true, ..Toy::default() };
+    let mut selfplay = toy.start(SelfPlayConfig { answers_per_task: 3, ..small() }).unwrap();
+    selfplay.seed(&Silent).unwrap();
+    let output = run(&mut selfplay, 1..=1).remove(0);
+    let answers: Vec<_> =
+        output.rollouts.iter().filter(|record| record.phase == RolloutPhase::Solve).collect();
+    assert_eq!(answers.len(), 3 * 18);
+    assert!(answers.iter().any(|record| record.advantage != Some(0.0)));
+    let solve = toy.take_calls().into_iter().rev().find_map(|call| match call {
+        Call::Generate(requests) => Some(requests),
+        _ => None,
+    });
+    assert!(solve.unwrap().iter().all(|request| request.seeds.len() % 3 == 0));
+}
+
+#[test]
+fn the_reference_stays_what_the_policy_was() {
+    let toy = Toy { algorithm: Algorithm::Grpo, ..Toy::default() };
+    let message = toy.start(small()).unwrap_err().to_string();
+    assert!(message.contains("kl_coef is 0.04") && message.contains("reference"), "{message}");
+    let toy = Toy { has_reference: true, ..toy };
+    let mut selfplay = toy.start(small()).unwrap();
+    selfplay.seed(&Silent).unwrap();
+    let outputs = run(&mut selfplay, 1..=3);
+    assert!(outputs.iter().all(|output| output.metrics.contains_key("update/kl")));
+    let calls = toy.take_calls();
+    let updates = calls.iter().filter_map(|call| match call {
+        Call::Update(update) => Some(update),
+        _ => None,
+    });
+    assert_eq!(updates.clone().count(), 3);
+    for sequence in updates.flat_map(|update| &update.sequences) {
+        assert_eq!(sequence.reference_logprobs, vec![-1.0; sequence.response.len()]);
+    }
+    let plain = Toy { algorithm: Algorithm::Dapo, ..Toy::default() };
+    let mut selfplay = plain.start(small()).unwrap();
+    selfplay.seed(&Silent).unwrap();
+    assert!(!run(&mut selfplay, 1..=1)[0].metrics.contains_key("update/kl"));
 }
 
 #[test]

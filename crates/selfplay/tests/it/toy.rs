@@ -11,7 +11,7 @@ use azr_plugin::{
     ProposeRequest, ReferenceRule, Result, ScoreRequest, Services, Task, TaskKind, Tokenizer,
     TokenizerInfo, UpdateReport, UpdateRequest, Validation,
 };
-use azr_rl_policy_gradient::{Options, PolicyGradient};
+use azr_rl_policy_gradient::{Algorithm, Options, PolicyGradient};
 use azr_selfplay::{Engines, SelfPlay, SelfPlayConfig, SelfPlayError};
 
 /// What the engines were asked to do, in order.
@@ -48,6 +48,10 @@ pub(crate) struct Toy {
     pub temperature: f32,
     /// Updates report a loss of 0 and a gradient norm of 1, but of 1,000 in this update, counted from 0.
     pub spike_at: Option<u64>,
+    /// What the optimizer does.
+    pub algorithm: Algorithm,
+    /// Whether there is a reference model.
+    pub has_reference: bool,
     /// What the engines were asked to do.
     pub calls: Arc<Mutex<Vec<Call>>>,
 }
@@ -66,6 +70,8 @@ impl Default for Toy {
             short_waves: false,
             temperature: 1.0,
             spike_at: None,
+            algorithm: Algorithm::default(),
+            has_reference: false,
             calls: Arc::default(),
         }
     }
@@ -76,12 +82,15 @@ impl Toy {
         &self,
         config: SelfPlayConfig,
     ) -> std::result::Result<SelfPlay, SelfPlayError> {
-        let options = Options { temperature: self.temperature, ..Options::default() };
+        let (algorithm, temperature) = (self.algorithm, self.temperature);
+        let options = Options { algorithm, temperature, ..Options::default() };
+        let policy = || Box::new(ToyPolicy { toy: self.clone(), weights: 1, n_updates: 0 }) as Box<dyn Policy>;
         let domain =
             |name: &&str| (name.to_string(), Arc::new(ToyDomain(self.clone())) as Arc<dyn Domain>);
         let engines = Engines {
             tokenizer: Arc::new(Bytes),
-            policy: Box::new(ToyPolicy { toy: self.clone(), weights: 1, n_updates: 0 }),
+            policy: policy(),
+            reference: self.has_reference.then(policy),
             domains: self.domains.iter().map(domain).collect(),
             optimizer: Arc::new(PolicyGradient::create(options, Services::default()).unwrap()),
         };
@@ -285,10 +294,12 @@ impl Policy for ToyPolicy {
 
     fn score(
         &mut self,
-        _requests: &[ScoreRequest],
+        requests: &[ScoreRequest],
         _context: &dyn CallContext,
     ) -> Result<Vec<Vec<f32>>> {
-        Err(PluginError::new(ErrorCode::Internal, "the loop never scores"))
+        // Weights that were never updated are 1.
+        let score = -1.0 / self.weights as f32;
+        Ok(requests.iter().map(|request| vec![score; request.response.len()]).collect())
     }
 
     fn update(

@@ -51,12 +51,7 @@ pub(super) fn plain_loss(model: &Model<Reference>, request: &UpdateRequest) -> f
 
 /// GSPO's loss of a response (arXiv 2507.18071, equation 5) with one advantage and one weight for all of its tokens,
 /// whose mean over tokens becomes a sum of as many weights.
-fn sequence_loss(
-    states: &Values,
-    head: &Dense,
-    tokens: TokenTargets<'_>,
-    loss: &LossSpec,
-) -> f64 {
+fn sequence_loss(states: &Values, head: &Dense, tokens: TokenTargets<'_>, loss: &LossSpec) -> f64 {
     let logprobs = target_logprobs(states, head, tokens.targets, loss.temperature);
     let n_tokens = logprobs.len() as f64;
     let behaviour: f64 = tokens.behaviour_logprobs.iter().map(|l| f64::from(*l)).sum();

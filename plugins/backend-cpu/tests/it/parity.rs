@@ -59,7 +59,7 @@ pub(crate) fn update_request() -> UpdateRequest {
                 prompt: tokens(prompt_seed, prompt_len),
                 response: tokens(100 + prompt_seed * 10 + sample as u32, len),
                 behaviour_logprobs: values(-0.1, -5.2),
-                reference_logprobs: Vec::new(),
+                reference_logprobs: values(-0.3, -4.9),
                 advantages: values(0.6, -1.1),
                 weights: values(0.002, 0.001),
             });
@@ -92,9 +92,10 @@ pub(crate) fn update_request() -> UpdateRequest {
 /// The gradients of one update, parameter by parameter, and its report.
 fn gradients<D: Device>(
     model: &mut Model<D>,
+    request: &UpdateRequest,
     max_rows: usize,
 ) -> (Vec<(String, Vec<f32>)>, UpdateReport) {
-    let report = model.update(&update_request(), max_rows, &Quiet).unwrap();
+    let report = model.update(request, max_rows, &Quiet).unwrap();
     let names: Vec<String> = model.parameters().iter().map(|spec| spec.name.clone()).collect();
     (
         names
@@ -125,8 +126,8 @@ fn logits_gradients_and_step_are_those_of_the_reference() {
         let worst = a.iter().zip(&b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
         assert!(worst < 2e-5, "{worst}");
 
-        let (a, report) = gradients(&mut fast, 2048);
-        let (b, expected) = gradients(&mut slow, 2048);
+        let (a, report) = gradients(&mut fast, &update_request(), 2048);
+        let (b, expected) = gradients(&mut slow, &update_request(), 2048);
         assert_near(&a, &b, 2e-5);
         assert!((report.loss - expected.loss).abs() < 1e-5 * expected.loss.abs());
         assert!((report.grad_norm - expected.grad_norm).abs() < 1e-5 * expected.grad_norm);
@@ -146,16 +147,37 @@ fn logits_gradients_and_step_are_those_of_the_reference() {
     }
 }
 
+/// The loss that needs log-probabilities before it has gradients.
+fn whole_response_request() -> UpdateRequest {
+    let mut request = update_request();
+    request.loss = LossSpec { ratio: Ratio::Sequence, kl_coef: 0.2, ..request.loss };
+    request
+}
+
+#[test]
+fn losses_of_whole_responses_are_those_of_the_reference() {
+    let request = whole_response_request();
+    let (a, report) = gradients(&mut model(cpu(2), Family::Llama), &request, 2048);
+    let (b, expected) = gradients(&mut model(Reference, Family::Llama), &request, 2048);
+    assert_near(&a, &b, 2e-5);
+    assert!((report.loss - expected.loss).abs() < 1e-5 * expected.loss.abs());
+    assert!(report.kl > 0.01 && (report.kl - expected.kl).abs() < 1e-5, "{report:?}");
+    assert_eq!(report.clip_fraction, expected.clip_fraction);
+}
+
 #[test]
 fn micro_batches_change_rounding_only_and_threads_nothing() {
-    let (whole, _) = gradients(&mut model(cpu(1), Family::Qwen2), 2048);
-    for max_rows in [1, 64, 200] {
-        let (parts, _) = gradients(&mut model(cpu(2), Family::Qwen2), max_rows);
-        assert_near(&parts, &whole, 2e-5);
-    }
-    for threads in [2, 3] {
-        let (other, _) = gradients(&mut model(cpu(threads), Family::Qwen2), 2048);
-        assert_eq!(whole, other, "{threads} threads");
+    for request in [update_request(), whole_response_request()] {
+        let of = |threads: usize, max_rows| {
+            gradients(&mut model(cpu(threads), Family::Qwen2), &request, max_rows).0
+        };
+        let whole = of(1, 2048);
+        for max_rows in [1, 64, 200] {
+            assert_near(&of(2, max_rows), &whole, 2e-5);
+        }
+        for threads in [2, 3] {
+            assert_eq!(whole, of(threads, 2048), "{threads} threads");
+        }
     }
 }
 

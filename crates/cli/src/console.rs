@@ -137,6 +137,7 @@ fn times(timings: &BTreeMap<String, f64>) -> String {
         Phase::GradeEstimate,
         Phase::Solve,
         Phase::Grade,
+        Phase::Reference,
         Phase::Update,
     ]
     .iter()

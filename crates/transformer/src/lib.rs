@@ -12,6 +12,7 @@ mod forward;
 mod generate;
 mod gradients;
 mod lora;
+mod loss;
 mod memory;
 mod model;
 mod optimizer;

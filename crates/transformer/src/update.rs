@@ -1,17 +1,19 @@
 //! Learning: gradients of the policy loss over a whole update, accumulated in micro-batches, and one AdamW step.
 
+use std::ops::Range;
+
 use azr_plugin::{
     CallContext, LossSpec, OptimizerSpec, Ratio, TrainSequence, UpdateReport, UpdateRequest,
 };
-use azr_rl::{Response, TokenLoss, response_losses, token_loss};
 
 use crate::backward::BackwardBuffers;
-use crate::device::{Device, TokenScores, TokenTargets};
+use crate::device::Device;
 use crate::error::{Result, TransformerError};
 use crate::forward::Activations;
+use crate::loss::{BatchLoss, ReportSums, has_loss};
 use crate::memory::{MemoryUse, activation_values, backward_values, row_bytes};
 use crate::model::{Model, Training};
-use crate::rows::{MicroBatch, PromptAndResponse, pack};
+use crate::rows::{PromptAndResponse, pack};
 use crate::score::{HEAD_ROWS, chunks};
 
 /// Rows computed together in training by default. Matrix products are as fast with 512 rows as with more; more rows
@@ -109,51 +111,29 @@ impl<D: Device> Model<D> {
             d_states: self.device.zeros(head_len)?,
         };
         for batch in &batches {
-            let mut tokens = BatchTokens::collect(batch, &trained);
+            let mut loss = BatchLoss::new(batch, &trained, &request.loss);
             self.forward(&batch.rows, &mut activations, None, context)?;
             self.final_states(batch.rows.n_final_rows, &mut activations)?;
-            let known = match is_of_whole_responses(&request.loss) {
-                true => {
-                    let logprobs = self.target_logprobs(
-                        batch,
-                        &activations,
-                        &mut head,
-                        &request.loss,
-                        context,
-                    )?;
-                    Some(tokens.linearize(batch, &trained, &logprobs, &request.loss))
-                }
-                false => None,
-            };
-            let loss = match known {
-                Some(_) => LossSpec { ratio: Ratio::None, kl_coef: 0.0, ..request.loss.clone() },
-                None => request.loss.clone(),
-            };
+            if loss.needs_logprobs() {
+                let logprobs = self.target_logprobs(&loss, &activations, &mut head, context)?;
+                loss.resolve(&trained, &logprobs);
+            }
             for chunk in chunks(0..batch.rows.n_final_rows, HEAD_ROWS) {
                 if context.is_cancelled() {
                     return Err(TransformerError::Cancelled);
                 }
-                let targets = tokens.targets(&batch.targets, chunk.clone());
                 let rows = self.gather_states(&activations, chunk.clone(), &mut head)?;
                 let scores = self.device.head_loss(
                     &head.states,
                     self.weights.head(),
-                    targets,
-                    &loss,
+                    loss.targets(chunk.clone()),
+                    loss.spec(),
                     &mut head.d_states,
                     training.gradients.head_mut(),
                 )?;
                 let width = self.config.hidden_size;
                 self.device.scatter_rows(&head.d_states, &rows, width, &mut buffers.d_norm)?;
-                match &known {
-                    Some(losses) => report.add(&targets, &scores, &losses[chunk], &loss),
-                    None => report.add(
-                        &targets,
-                        &scores,
-                        &token_losses(&targets, &scores, &loss),
-                        &loss,
-                    ),
-                }
+                report.add(&loss, chunk, &scores);
             }
             self.backward(
                 &batch.rows,
@@ -171,21 +151,19 @@ impl<D: Device> Model<D> {
     /// Log-probability of each final row's target.
     fn target_logprobs(
         &self,
-        batch: &MicroBatch,
+        loss: &BatchLoss<'_>,
         activations: &Activations<D>,
         head: &mut HeadBuffers<D>,
-        loss: &LossSpec,
         context: &dyn CallContext,
     ) -> Result<Vec<f32>> {
-        let mut logprobs = Vec::with_capacity(batch.targets.len());
-        for chunk in chunks(0..batch.rows.n_final_rows, HEAD_ROWS) {
+        let (mut logprobs, temperature) = (Vec::new(), loss.spec().temperature);
+        for chunk in chunks(0..loss.n_rows(), HEAD_ROWS) {
             if context.is_cancelled() {
                 return Err(TransformerError::Cancelled);
             }
             self.gather_states(activations, chunk.clone(), head)?;
-            let (weight, targets) = (self.weights.head(), &batch.targets[chunk]);
-            let scores =
-                self.device.head_scores(&head.states, weight, targets, loss.temperature)?;
+            let (weight, targets) = (self.weights.head(), loss.targets(chunk).targets);
+            let scores = self.device.head_scores(&head.states, weight, targets, temperature)?;
             logprobs.extend(scores.logprobs);
         }
         Ok(logprobs)
@@ -195,7 +173,7 @@ impl<D: Device> Model<D> {
     fn gather_states(
         &self,
         activations: &Activations<D>,
-        chunk: std::ops::Range<usize>,
+        chunk: Range<usize>,
         head: &mut HeadBuffers<D>,
     ) -> Result<Vec<u32>> {
         let rows: Vec<u32> = chunk.map(|row| row as u32).collect();
@@ -269,164 +247,8 @@ impl<D: Device> Model<D> {
     }
 }
 
-/// Whether any token of the sequence has a gradient.
-fn has_loss(sequence: &TrainSequence, loss: &LossSpec) -> bool {
-    let mut tokens = sequence.advantages.iter().zip(&sequence.weights);
-    tokens.any(|(&advantage, &weight)| {
-        let is_regularized = loss.entropy_coef != 0.0 || loss.kl_coef != 0.0;
-        weight != 0.0 && (advantage != 0.0 || is_regularized)
-    })
-}
-
-/// Whether the loss of a token needs more than the head of a device sees of it, so that log-probabilities come first.
-fn is_of_whole_responses(loss: &LossSpec) -> bool {
-    loss.ratio == Ratio::Sequence || loss.kl_coef != 0.0
-}
-
-fn token_losses(
-    tokens: &TokenTargets<'_>,
-    scores: &TokenScores,
-    loss: &LossSpec,
-) -> Vec<TokenLoss> {
-    let terms = tokens.behaviour_logprobs.iter().zip(tokens.advantages);
-    let tokens = scores.logprobs.iter().zip(terms);
-    tokens
-        .map(|(&logprob, (&behaviour, &advantage))| token_loss(logprob, behaviour, advantage, loss))
-        .collect()
-}
-
 /// The head's input and its gradient for one chunk of rows.
 struct HeadBuffers<D: Device> {
     states: D::Buffer,
     d_states: D::Buffer,
-}
-
-/// What the head needs of a micro-batch's tokens beside their ids.
-struct BatchTokens {
-    behaviour_logprobs: Vec<f32>,
-    advantages: Vec<f32>,
-    weights: Vec<f32>,
-}
-
-impl BatchTokens {
-    fn collect(batch: &MicroBatch, sequences: &[&TrainSequence]) -> Self {
-        let gather = |values: fn(&TrainSequence) -> &Vec<f32>| {
-            batch.members.iter().flat_map(|&member| values(sequences[member])).copied().collect()
-        };
-        let mut behaviour_logprobs = Vec::new();
-        for sequence in batch.members.iter().map(|&member| sequences[member]) {
-            let n_unknown = sequence.response.len() - sequence.behaviour_logprobs.len();
-            behaviour_logprobs.extend_from_slice(&sequence.behaviour_logprobs);
-            behaviour_logprobs.extend(std::iter::repeat_n(f32::NAN, n_unknown));
-        }
-        Self {
-            behaviour_logprobs,
-            advantages: gather(|sequence| &sequence.advantages),
-            weights: gather(|sequence| &sequence.weights),
-        }
-    }
-
-    /// The loss of every row's token, after which each advantage is what makes `Ratio::None` have its derivative.
-    fn linearize(
-        &mut self,
-        batch: &MicroBatch,
-        sequences: &[&TrainSequence],
-        logprobs: &[f32],
-        loss: &LossSpec,
-    ) -> Vec<TokenLoss> {
-        let (mut losses, mut rest) = (Vec::with_capacity(logprobs.len()), logprobs);
-        for sequence in batch.members.iter().map(|&member| sequences[member]) {
-            let (logprobs, after) = rest.split_at(sequence.response.len());
-            rest = after;
-            let response = Response {
-                logprobs,
-                behaviour: &sequence.behaviour_logprobs,
-                reference: &sequence.reference_logprobs,
-                advantages: &sequence.advantages,
-            };
-            losses.extend(response_losses(&response, loss));
-        }
-        for (advantage, token) in self.advantages.iter_mut().zip(&losses) {
-            *advantage = -token.d_logprob as f32;
-        }
-        losses
-    }
-
-    fn targets<'a>(
-        &'a self,
-        targets: &'a [u32],
-        chunk: std::ops::Range<usize>,
-    ) -> TokenTargets<'a> {
-        TokenTargets {
-            targets: &targets[chunk.clone()],
-            behaviour_logprobs: &self.behaviour_logprobs[chunk.clone()],
-            advantages: &self.advantages[chunk.clone()],
-            weights: &self.weights[chunk],
-        }
-    }
-}
-
-/// Sums over the tokens that carry a loss, in float64.
-#[derive(Default)]
-struct ReportSums {
-    loss: f64,
-    entropy: f64,
-    kl: f64,
-    weight: f64,
-    weighted_gap: f64,
-    largest_gap: f64,
-    n_clipped: u64,
-    n_tokens: u64,
-}
-
-impl ReportSums {
-    fn add(
-        &mut self,
-        tokens: &TokenTargets<'_>,
-        scores: &TokenScores,
-        losses: &[TokenLoss],
-        spec: &LossSpec,
-    ) {
-        let rows = scores.logprobs.iter().zip(&scores.entropies).zip(losses);
-        for (i, ((&logprob, &entropy), token)) in rows.enumerate() {
-            let weight = f64::from(tokens.weights[i]);
-            if weight == 0.0 {
-                continue;
-            }
-            let behaviour = tokens.behaviour_logprobs[i];
-            let bonus = f64::from(spec.entropy_coef) * f64::from(entropy);
-            // A text that nobody sampled has no gap.
-            let gap = if behaviour.is_nan() {
-                0.0
-            } else {
-                (f64::from(logprob) - f64::from(behaviour)).abs()
-            };
-            self.loss += weight * (token.loss - bonus);
-            self.entropy += f64::from(entropy);
-            self.kl += token.kl;
-            self.weight += weight.abs();
-            self.weighted_gap += weight.abs() * gap;
-            // `max` would hide a gap that is not a number.
-            let is_larger = gap > self.largest_gap || gap.is_nan();
-            self.largest_gap = if is_larger { gap } else { self.largest_gap };
-            self.n_clipped += u64::from(token.clipped);
-            self.n_tokens += 1;
-        }
-    }
-
-    /// The report but for what the step adds.
-    fn into_report(self) -> UpdateReport {
-        let mean = |sum: f64, count: f64| if count > 0.0 { sum / count } else { 0.0 };
-        UpdateReport {
-            loss: self.loss,
-            entropy: mean(self.entropy, self.n_tokens as f64),
-            kl: mean(self.kl, self.n_tokens as f64),
-            grad_norm: 0.0,
-            clip_fraction: mean(self.n_clipped as f64, self.n_tokens as f64),
-            logprob_gap_mean: mean(self.weighted_gap, self.weight),
-            logprob_gap_max: self.largest_gap,
-            n_tokens: self.n_tokens,
-            applied: false,
-        }
-    }
 }

@@ -56,10 +56,7 @@ pub(crate) fn create(host: &Host, config: &RunConfig, model: &Path) -> Result<En
     let policy = backend.open(&spec)?;
     // Checkpoints are loaded into the policy, so that the reference of a resumed run is the same model.
     let wants_reference = optimizer.plan(0, &[])?.loss.kl_coef != 0.0;
-    let reference = match wants_reference {
-        true => Some(backend.open(&spec)?),
-        false => None,
-    };
+    let reference = if wants_reference { Some(backend.open(&spec)?) } else { None };
     Ok(Engines { tokenizer, policy, reference, domains, optimizer })
 }
 

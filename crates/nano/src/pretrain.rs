@@ -218,8 +218,8 @@ fn sequence(tokenizer: &dyn Tokenizer, document: Document) -> Result<TrainSequen
     weights.truncate(ids.len());
     let (response, weights) = (ids.split_off(1), weights.split_off(1));
     let n = response.len();
-    let (behaviour_logprobs, advantages) = (vec![0.0; n], vec![1.0; n]);
-    Ok(TrainSequence { prompt: ids, response, behaviour_logprobs, advantages, weights })
+    let advantages = vec![1.0; n];
+    Ok(TrainSequence { prompt: ids, response, advantages, weights, ..TrainSequence::default() })
 }
 
 /// One update on the weighted mean cross-entropy per token.
@@ -232,14 +232,7 @@ fn step(
     for weight in sequences.iter_mut().flat_map(|sequence| &mut sequence.weights) {
         *weight /= total;
     }
-    let loss = LossSpec {
-        ratio: Ratio::None,
-        clip_low: 0.0,
-        clip_high: 0.0,
-        dual_clip: None,
-        entropy_coef: 0.0,
-        temperature: 1.0,
-    };
+    let loss = LossSpec { ratio: Ratio::None, ..LossSpec::default() };
     let optimizer = OptimizerSpec {
         kind: OptimizerKind::Adamw,
         learning_rate: learning_rate as f32,

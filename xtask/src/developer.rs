@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
-use crate::{built_azr, cargo, cargo_with, say};
+use crate::{built, cargo, cargo_with, say};
 
 /// Set where a test that would be skipped for want of the model that CI pulls must fail.
 const REQUIRE_MODELS: (&str, &str) = ("AZR_REQUIRE_MODELS", "1");
@@ -21,9 +21,39 @@ pub(crate) fn test_slow() -> Result<()> {
     cargo(&[&tests[..], &["slow", "--", "--ignored", "--nocapture"]].concat())
 }
 
+/// Runs `cargo xtask bench learning …`; the benches of crates are cargo's own (`cargo bench`).
+pub(crate) fn bench(arguments: &[String]) -> Result<()> {
+    let Some(("learning", rest)) =
+        arguments.split_first().map(|(name, rest)| (name.as_str(), rest))
+    else {
+        bail!("there is `cargo xtask bench learning`; for the benches of crates use `cargo bench`");
+    };
+    cargo(&["build", "--release", "--package", "azr", "--package", "azr-nano"])?;
+    let azr = built("azr");
+    let azr = azr.to_string_lossy();
+    nano(&[&["learning", "--azr", &azr], &texts(rest)[..]].concat())
+}
+
+/// Makes the built-in model; `arguments` go to `azr-nano pretrain`.
+pub(crate) fn pretrain_nano(arguments: &[String]) -> Result<()> {
+    cargo(&["build", "--release", "--package", "azr-nano"])?;
+    nano(&[&["pretrain"], &texts(arguments)[..]].concat())
+}
+
+fn nano(arguments: &[&str]) -> Result<()> {
+    let status = Command::new(built("azr-nano")).args(arguments).status()?;
+    if !status.success() {
+        bail!("`azr-nano {}` failed", arguments.join(" "));
+    }
+    Ok(())
+}
+
+fn texts(arguments: &[String]) -> Vec<&str> {
+    arguments.iter().map(String::as_str).collect()
+}
+
 fn test_with(arguments: &[String], variable: Option<(&str, &str)>) -> Result<()> {
-    let extra: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    cargo_with(&[runner(), &["--release", "--workspace"], &extra].concat(), variable)?;
+    cargo_with(&[runner(), &["--release", "--workspace"], &texts(arguments)].concat(), variable)?;
     cargo(&["test", "--release", "--workspace", "--doc"])
 }
 
@@ -54,7 +84,7 @@ pub(crate) fn ci() -> Result<()> {
 
 fn pull_model() -> Result<()> {
     let arguments = ["pull".to_owned(), "smollm2-135m".to_owned()];
-    if !built_azr("model", &arguments).status()?.success() {
+    if !Command::new(built("azr")).arg("model").args(&arguments).status()?.success() {
         bail!("the model could not be pulled");
     }
     Ok(())

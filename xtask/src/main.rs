@@ -18,12 +18,15 @@ usage: cargo xtask <command> [arguments]
 for users (each builds `azr` in release mode and runs it; add --help for its own help):
   train      train a model by self-play; without arguments: SmolLM2-135M, small settings
   model      pull and inspect models
+  plan       what a run needs in memory, before it starts
   plugins    list engines
   doctor     this machine, and what protects it from the programs a model writes
 
 for developers:
   test       every test: nextest where it is installed, else cargo test, and the doc tests
   test-slow  the tests that take long
+  bench learning   the default run and its controls, several seeds each, into docs/learning.md
+  pretrain-nano    make the built-in model from nothing (models/azr-nano/README.md)
   ci         what has to pass before a change lands: model, tests, format, lints
 ";
 
@@ -32,9 +35,11 @@ fn main() -> ExitCode {
     let command = arguments.next().unwrap_or_default();
     let rest: Vec<String> = arguments.collect();
     let result = match command.as_str() {
-        "train" | "model" | "plugins" | "doctor" => become_azr(&command, &rest),
+        "train" | "model" | "plan" | "plugins" | "doctor" => become_azr(&command, &rest),
         "test" => developer::test(&rest).map(|()| 0),
         "test-slow" => developer::test_slow().map(|()| 0),
+        "bench" => developer::bench(&rest).map(|()| 0),
+        "pretrain-nano" => developer::pretrain_nano(&rest).map(|()| 0),
         "ci" => developer::ci().map(|()| 0),
         "" | "help" | "--help" | "-h" => {
             say(HELP);
@@ -57,15 +62,13 @@ fn main() -> ExitCode {
 /// Builds `azr` in release mode and becomes it, so that Ctrl-C and the exit code are `azr`'s own.
 fn become_azr(command: &str, arguments: &[String]) -> Result<u8> {
     cargo(&["build", "--release", "--package", "azr"])?;
-    let error = built_azr(command, arguments).exec();
+    let error = Command::new(built("azr")).arg(command).args(arguments).exec();
     Err(error).context("cannot start `azr`")
 }
 
-/// The command that runs the `azr` that was built last.
-fn built_azr(command: &str, arguments: &[String]) -> Command {
-    let mut azr = Command::new(target_directory().join("release/azr"));
-    azr.arg(command).args(arguments);
-    azr
+/// Where the binary `name` that was built last lies.
+fn built(name: &str) -> PathBuf {
+    target_directory().join("release").join(name)
 }
 
 /// Runs cargo with `arguments` and fails when it does.

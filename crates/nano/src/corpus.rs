@@ -13,7 +13,7 @@ const N_STATEMENTS: [(usize, usize); 3] = [(1, 35), (2, 40), (3, 25)];
 /// Inputs of an induction task; half of them are shown to the solver.
 pub(crate) const INDUCTION_INPUTS: usize = 6;
 /// Of a hundred solver documents, so many come to their answer through notes.
-const NOTED_PERCENT: usize = 30;
+const NOTED_PERCENT: usize = 40;
 /// Of a hundred phrases of a description, so many are written down.
 const TOLD_PERCENT: usize = 85;
 /// Calls of one function in a solver document: reading a program is dear, so it is asked about several times.
@@ -258,8 +258,8 @@ mod tests {
                     assert_eq!(
                         (grades[0].score, grades[0].well_formed),
                         (1.0, true),
-                        "{grades:?} {}",
-                        document.prompt
+                        "{grades:?} {:?}",
+                        document.parts
                     );
                     n_answers += 1;
                 }
@@ -276,14 +276,14 @@ mod tests {
                     let proposal = Proposal {
                         kind: topic.kind().to_owned(),
                         references,
-                        response: document.response,
+                        response: document.parts[1].0.clone(),
                     };
                     let found = domain.validate(&[proposal], &Quiet).unwrap().remove(0);
                     assert!(
                         found.task.is_some() && found.well_formed,
-                        "{} {}",
+                        "{} {:?}",
                         found.reason,
-                        document.prompt
+                        document.parts
                     );
                     n_proposals += 1;
                 }

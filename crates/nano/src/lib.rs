@@ -6,6 +6,7 @@ mod draw;
 mod engines;
 mod heldout;
 mod language;
+mod learning;
 mod measure;
 mod pretrain;
 mod program;
@@ -13,5 +14,6 @@ mod solved;
 mod tokenizer;
 
 pub use heldout::{write_cruxeval, write_heldout};
+pub use learning::{Experiment, learning};
 pub use measure::{Measured, measure};
 pub use pretrain::{Recipe, pretrain, show, training_programs};

@@ -5,7 +5,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use azr_executor_monty::worker;
-use azr_nano::{Recipe, measure, pretrain, show, write_cruxeval, write_heldout};
+use azr_nano::{
+    Experiment, Recipe, learning, measure, pretrain, show, write_cruxeval, write_heldout,
+};
 use clap::{Parser, Subcommand};
 
 /// Counts what is allocated, so that a worker of the embedded interpreter can be held to its memory limit.
@@ -62,6 +64,27 @@ enum Command {
         #[arg(long, default_value = "tests/data/heldout/cruxeval.jsonl")]
         out: PathBuf,
     },
+    /// Run the default and its controls with several seeds; write a table and a plot
+    Learning {
+        /// Seeds 1 to this
+        #[arg(long, default_value_t = 3)]
+        seeds: u64,
+        /// Runs at once; with more than one, each computes with one thread
+        #[arg(long, default_value_t = 2)]
+        jobs: usize,
+        /// The `azr` binary
+        #[arg(long)]
+        azr: PathBuf,
+        /// `section.key=value` for every run, as for `azr train`
+        #[arg(long = "set")]
+        overrides: Vec<String>,
+        /// Where the runs lie; finished ones are not repeated
+        #[arg(long, default_value = "runs/learning")]
+        runs: PathBuf,
+        /// Folder of `learning.md` and its plot
+        #[arg(long, default_value = "docs")]
+        docs: PathBuf,
+    },
     /// Solve rates and valid proposals of a model
     Measure {
         /// Folder of the model
@@ -103,6 +126,9 @@ fn run(command: Command) -> Result<()> {
         }
         Command::Heldout { out } => write_heldout(&out),
         Command::Cruxeval { items, out } => write_cruxeval(&items, &out),
+        Command::Learning { seeds, jobs, azr, overrides, runs, docs } => {
+            learning(&Experiment { azr, n_seeds: seeds, n_jobs: jobs, overrides, runs, docs })
+        }
         Command::Measure { model, heldout, n } => {
             println!("{:#?}", measure(&model, &heldout, n)?);
             Ok(())

@@ -46,19 +46,6 @@ pub fn measure(folder: &Path, tasks: &Path, n: usize) -> Result<Measured> {
                 .map(|(task, (response, _))| Answer { task: task.clone(), response })
                 .collect();
             let grades = domain.grade(&answers, &Quiet)?;
-            if std::env::var_os("AZR_SHOW").is_some() {
-                for ((answer, grade), task) in
-                    answers.iter().zip(&grades).zip(tasks.iter()).take(14)
-                {
-                    println!(
-                        "{kind} {temperature} {} {:?} {}\n{}\n",
-                        grade.score,
-                        answer.response,
-                        grade.reason,
-                        task.payload.replace("\\n", "\n")
-                    );
-                }
-            }
             let score: f64 = grades.iter().map(|grade| f64::from(grade.score)).sum();
             let rates =
                 if temperature == 0.0 { &mut measured.solved } else { &mut measured.sampled };

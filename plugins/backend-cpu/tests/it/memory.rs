@@ -87,6 +87,7 @@ fn one_update_of_a_child() {
             advantages: vec![1.0; response.len()],
             weights: vec![0.01; response.len()],
             response,
+            ..TrainSequence::default()
         }
     };
     let request = UpdateRequest { sequences: (0..4).map(sequence).collect(), ..update_request() };

@@ -84,7 +84,7 @@ pub(crate) fn ci() -> Result<()> {
 
 fn pull_model() -> Result<()> {
     let arguments = ["pull".to_owned(), "smollm2-135m".to_owned()];
-    if !Command::new(built("azr")).arg("model").args(&arguments).status()?.success() {
+    if !Command::new(built("azr")).arg("model").args(arguments).status()?.success() {
         bail!("the model could not be pulled");
     }
     Ok(())

@@ -1,4 +1,5 @@
 //! `azr-nano`: the commands behind `cargo xtask pretrain-nano`.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line tool")]
 
 use std::path::PathBuf;
 use std::process::ExitCode;

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result};
 use azr_executor::{ImportPolicy, Program};
@@ -261,7 +261,7 @@ fn learning_rate(recipe: &Recipe, update: f64, n_updates: f64) -> f64 {
 }
 
 /// Writes the float32 weights of the model in `from` in half precision.
-fn write_half(from: &Path, file: &PathBuf) -> Result<()> {
+fn write_half(from: &Path, file: &Path) -> Result<()> {
     let model = ModelFile::open(from)?;
     let mut tensors: BTreeMap<String, (Vec<usize>, Vec<u8>)> = BTreeMap::new();
     for spec in model.config().tensors() {

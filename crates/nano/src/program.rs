@@ -97,7 +97,7 @@ impl Builder {
             words: Vec::new(),
         };
         let first = draws.weighted(&PARAMETERS);
-        let second = draws.chance(30).then(|| match first {
+        let second = draws.chance(30).then_some(match first {
             Type::Str | Type::Dict => Type::Str,
             _ => Type::Int,
         });
@@ -115,7 +115,8 @@ impl Builder {
         let free: Vec<&'static str> = (names(of).iter().copied())
             .filter(|name| !self.variables.iter().any(|(_, taken)| taken == name))
             .collect();
-        *draws.choose(if free.is_empty() { names(of) } else { &free })
+        let pool = if free.is_empty() { names(of) } else { &free };
+        draws.choose::<&'static str>(pool)
     }
 
     fn current(&self) -> (Type, &'static str) {

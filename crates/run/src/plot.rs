@@ -138,7 +138,7 @@ fn span(values: impl Iterator<Item = f64>) -> (f64, f64) {
     });
     match most - least {
         width if width > 0.0 => (least, most),
-        width if width == 0.0 => (least, least + 1.0),
+        0.0 => (least, least + 1.0),
         _ => (0.0, 1.0),
     }
 }

@@ -54,9 +54,7 @@ impl Phase {
             | Self::Solve
             | Self::Reference
             | Self::Update
-            | Self::Evaluate => {
-                "tokens"
-            }
+            | Self::Evaluate => "tokens",
             Self::Validate => "proposals",
             Self::GradeEstimate | Self::Grade | Self::GradeEvaluation => "answers",
         }

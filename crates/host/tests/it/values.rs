@@ -11,9 +11,9 @@ use azr_fixture_echo::{
 use azr_host::Host;
 use azr_plugin::{
     Answer, Backend, CallContext, ControlTokens, Domain, Engine, Executor, GenerateRequest, Job,
-    Limits, LossSpec, Message, ModelSpec, OptimizerKind, OptimizerSpec, Proposal, ProposeRequest, Purpose, Ratio,
-    RlOptimizer, Role, RolloutSummary, Sampling, ScoreRequest, Services, Task, Tokenizer,
-    TrainSequence, UpdateBounds, UpdateRequest,
+    Limits, LossSpec, Message, ModelSpec, OptimizerKind, OptimizerSpec, Proposal, ProposeRequest,
+    Purpose, Ratio, RlOptimizer, Role, RolloutSummary, Sampling, ScoreRequest, Services, Task,
+    Tokenizer, TrainSequence, UpdateBounds, UpdateRequest,
 };
 use serde_json::json;
 

@@ -1,4 +1,5 @@
 //! Every algorithm against figures that `tests/data/make_vectors.py` computed from the papers' formulas.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test ends at its first surprise")]
 
 use std::collections::BTreeMap;
 

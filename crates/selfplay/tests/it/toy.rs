@@ -84,7 +84,9 @@ impl Toy {
     ) -> std::result::Result<SelfPlay, SelfPlayError> {
         let (algorithm, temperature) = (self.algorithm, self.temperature);
         let options = Options { algorithm, temperature, ..Options::default() };
-        let policy = || Box::new(ToyPolicy { toy: self.clone(), weights: 1, n_updates: 0 }) as Box<dyn Policy>;
+        let policy = || {
+            Box::new(ToyPolicy { toy: self.clone(), weights: 1, n_updates: 0 }) as Box<dyn Policy>
+        };
         let domain =
             |name: &&str| (name.to_string(), Arc::new(ToyDomain(self.clone())) as Arc<dyn Domain>);
         let engines = Engines {

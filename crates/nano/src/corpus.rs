@@ -9,7 +9,7 @@ use crate::program::Sketch;
 use crate::solved::{Call, Noted, Plan, Solved, solve};
 
 /// Statements of a function in pre-training, and how often.
-const N_STATEMENTS: [(usize, usize); 3] = [(1, 35), (2, 40), (3, 25)];
+const N_STATEMENTS: [(usize, usize); 3] = [(1, 40), (2, 40), (3, 20)];
 /// Inputs of an induction task; half of them are shown to the solver.
 pub(crate) const INDUCTION_INPUTS: usize = 6;
 /// Of a hundred solver documents, so many come to their answer through notes.
@@ -29,6 +29,12 @@ const ANSWER_WEIGHT: f32 = 1.0;
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Document {
     pub(crate) parts: Vec<(String, f32)>,
+}
+
+impl Document {
+    pub(crate) fn text(&self) -> String {
+        self.parts.iter().map(|(text, _)| text.as_str()).collect()
+    }
 }
 
 /// What a document is about.

@@ -20,7 +20,7 @@ pub(crate) const SEED: u64 = 0x4845_4c44;
 /// Tasks of each kind.
 const N_TASKS: usize = 300;
 /// Statements of a function, and how often.
-const N_STATEMENTS: [(usize, usize); 3] = [(2, 30), (3, 40), (4, 30)];
+const N_STATEMENTS: [(usize, usize); 3] = [(2, 45), (3, 40), (4, 15)];
 
 /// CRUXEval functions that are taken.
 const N_ITEMS: usize = 100;

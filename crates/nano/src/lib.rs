@@ -10,8 +10,10 @@ mod learning;
 mod measure;
 mod pretrain;
 mod program;
+mod progress;
 mod solved;
 mod tokenizer;
+mod weights;
 
 pub use heldout::{write_cruxeval, write_heldout};
 pub use learning::{Experiment, learning};

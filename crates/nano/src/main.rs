@@ -32,6 +32,9 @@ enum Command {
         /// Functions that are made; fewer make a weaker model sooner
         #[arg(long, default_value_t = Recipe::default().n_plans)]
         functions: u64,
+        /// Functions after which the state is saved, so that an interrupted command goes on from there
+        #[arg(long, default_value_t = Recipe::default().save_every)]
+        save_every: u64,
         /// Peak of the learning rate
         #[arg(long, default_value_t = Recipe::default().learning_rate)]
         learning_rate: f64,
@@ -115,8 +118,9 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> Result<()> {
     match command {
-        Command::Pretrain { seed, functions, learning_rate, heldout, out } => {
-            let recipe = Recipe { seed, n_plans: functions, learning_rate, ..Recipe::default() };
+        Command::Pretrain { seed, functions, save_every, learning_rate, heldout, out } => {
+            let recipe =
+                Recipe { seed, n_plans: functions, save_every, learning_rate, ..Recipe::default() };
             pretrain(&recipe, &heldout, &out)
         }
         Command::Show { seed, n } => {

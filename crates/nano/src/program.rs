@@ -134,7 +134,7 @@ impl Builder {
     }
 
     fn statement(&mut self, draws: &mut Draws) {
-        match draws.weighted(&[(0, 56), (1, 16), (2, 12), (3, 16)]) {
+        match draws.weighted(&[(0, 64), (1, 16), (2, 8), (3, 12)]) {
             0 => self.operation(draws),
             1 => self.combination(draws),
             2 => self.condition(draws),

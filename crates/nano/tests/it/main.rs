@@ -5,6 +5,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
+use std::time::Duration;
 
 use azr_executor::{ImportPolicy, Program};
 
@@ -17,31 +19,51 @@ fn azr_nano(arguments: &[&str]) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+const FILES: [&str; 4] = ["config.json", "tokenizer.json", "model.safetensors", "loss.csv"];
+
+/// `azr-nano pretrain` of a very small recipe.
+fn pretrain(seed: &str, out: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_azr-nano"));
+    command.args(["pretrain", "--functions", "60", "--save-every", "20", "--seed", seed]);
+    command.arg("--heldout").arg(heldout("heldout.jsonl")).arg("--out").arg(out);
+    command
+}
+
+fn files(folder: &Path) -> [Vec<u8>; 4] {
+    FILES.map(|name| fs::read(folder.join(name)).unwrap())
+}
+
 #[test]
 fn the_same_seed_makes_the_same_model() {
     let folder = tempfile::tempdir().unwrap();
-    let tasks = heldout("heldout.jsonl");
     let made = ["1", "1", "2"].iter().enumerate().map(|(number, seed)| {
         let out = folder.path().join(number.to_string());
-        let (out_text, tasks) = (out.to_str().unwrap(), tasks.to_str().unwrap());
-        azr_nano(&[
-            "pretrain",
-            "--seed",
-            seed,
-            "--functions",
-            "60",
-            "--heldout",
-            tasks,
-            "--out",
-            out_text,
-        ]);
-        ["config.json", "tokenizer.json", "model.safetensors", "loss.csv"]
-            .map(|name| fs::read(out.join(name)).unwrap())
+        assert!(pretrain(seed, &out).output().unwrap().status.success());
+        assert!(!out.join(".pretraining").exists());
+        files(&out)
     });
     let made: Vec<_> = made.collect();
     assert_eq!(made[0], made[1]);
     assert_ne!(made[0][2], made[2][2]);
     assert!(made[0][2].len() < 8 << 20, "{} bytes", made[0][2].len());
+}
+
+#[test]
+fn what_was_killed_goes_on_to_the_same_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let (whole, killed) = (folder.path().join("whole"), folder.path().join("killed"));
+    assert!(pretrain("3", &whole).output().unwrap().status.success());
+    let mut child = pretrain("3", &killed).spawn().unwrap();
+    while !killed.join(".pretraining/progress.json").exists() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it saved anything");
+        thread::sleep(Duration::from_millis(1));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(!killed.join("model.safetensors").exists(), "it was complete before it was killed");
+    assert!(!pretrain("4", &killed).output().unwrap().status.success(), "of another recipe");
+    assert!(pretrain("3", &killed).output().unwrap().status.success());
+    assert_eq!(files(&whole), files(&killed));
 }
 
 /// By what a program is about, whatever its layout: of the held-out tasks and of everything pre-training draws.

@@ -6,8 +6,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::error::Error;
-use std::fs;
 use std::path::Path;
+use std::{fs, io};
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
@@ -363,8 +363,14 @@ where
 /// the files of its tokenizer beside it. Products are summed in float64.
 ///
 /// # Errors
-/// Files that are absent or damaged, adapters of another model, the file system.
+/// Files that are absent or damaged, adapters of another model, an `out` that holds something, the file system.
 pub fn merge_adapters(base: &Path, adapters: &Path, out: &Path) -> Result<(), WeightsError> {
+    // Above all `out` must not be the base: its files would be read and replaced at once.
+    if fs::read_dir(out).is_ok_and(|mut entries| entries.next().is_some()) {
+        let reason = "the folder is not empty; name one that does not exist yet";
+        let error = io::Error::new(io::ErrorKind::AlreadyExists, reason);
+        return Err(WeightsError::io("write the merged model to", out)(error));
+    }
     let model = ModelFile::open(base)?;
     let config = model.config();
     let file = AdapterFile::open(adapters, config)?;

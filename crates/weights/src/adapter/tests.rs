@@ -55,7 +55,13 @@ fn adapters_merge_into_an_ordinary_model() {
     write_adapter_directory(&adapter, &config(), &model, &mut items(specs)).unwrap();
     assert!(AdapterFile::is_at(&adapter) && !AdapterFile::is_at(&base));
     merge_adapters(&base, &adapter, &out).unwrap();
-    assert!(out.join("tokenizer.json").exists());
+    assert_eq!(fs::read_to_string(out.join("tokenizer.json")).unwrap(), "{}");
+    // Nothing that is there already is replaced, least of all the base itself.
+    for taken in [&base, &adapter, &out] {
+        let error = merge_adapters(&base, &adapter, taken).unwrap_err().to_string();
+        assert!(error.contains(&taken.display().to_string()), "{error}");
+    }
+    assert_eq!(fs::read_to_string(base.join("tokenizer.json")).unwrap(), "{}");
     let (base, merged) = (ModelFile::open(&base).unwrap(), ModelFile::open(&out).unwrap());
     let adapters = config().adapters(&model);
     for spec in model.tensors() {

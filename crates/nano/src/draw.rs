@@ -1,4 +1,4 @@
-//! Random choices that are a function of a seed and a place, so that document `n` does not depend on the others.
+//! Random choices that are a function of a seed and a place, so that function `n` does not depend on the others.
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};

@@ -10,17 +10,18 @@ use azr_run::parse_tasks;
 use azr_selfplay::BufferEntry;
 use serde_json::Value;
 
-use crate::corpus::{Topic, message, plan};
+use crate::corpus::{MAX_STATEMENTS, Topic, message, plan};
 use crate::draw::Draws;
 use crate::engines::Engines;
+use crate::program::shape;
 use crate::solved::{Plan, Solved, solve};
 
 /// Its own seed, which pre-training refuses.
 pub(crate) const SEED: u64 = 0x4845_4c44;
 /// Tasks of each kind.
 const N_TASKS: usize = 300;
-/// Statements of a function, and how often.
-const N_STATEMENTS: [(usize, usize); 3] = [(2, 45), (3, 40), (4, 15)];
+/// Statements of a function: one more than the longest of pre-training.
+const N_STATEMENTS: usize = MAX_STATEMENTS + 1;
 
 /// CRUXEval functions that are taken.
 const N_ITEMS: usize = 100;
@@ -37,11 +38,8 @@ pub fn write_heldout(file: &Path) -> Result<()> {
     {
         // Twice as many as are needed: not every function can be shown, and none is wanted twice.
         let first = (number * 2 * N_TASKS) as u64;
-        let plans = (first..first + 2 * N_TASKS as u64).map(|index| {
-            let mut draws = Draws::of(SEED, index);
-            let n_statements = draws.weighted(&N_STATEMENTS);
-            plan(draws, topic, n_statements)
-        });
+        let plans = (first..first + 2 * N_TASKS as u64)
+            .map(|index| plan(Draws::of(SEED, index), topic, N_STATEMENTS));
         let mut solved = solve(&*executor, plans.collect())?;
         solved.retain(tells_something);
         let proposals: Vec<Proposal> =
@@ -129,13 +127,13 @@ pub(crate) fn read_tasks(file: &Path) -> Result<Vec<Task>> {
     Ok(parse_tasks(file, &text)?.into_iter().map(|entry| entry.task).collect())
 }
 
-/// The programs of the tasks of a file.
-pub(crate) fn programs(file: &Path) -> Result<BTreeSet<String>> {
+/// The programs of the tasks of a file, whatever their variables are called.
+pub fn heldout_programs(file: &Path) -> Result<BTreeSet<String>> {
     read_tasks(file)?
         .iter()
         .map(|task| {
             let payload: Value = serde_json::from_str(&task.payload)?;
-            Ok(payload["program"].as_str().context("no program")?.to_owned())
+            Ok(shape(payload["program"].as_str().context("no program")?))
         })
         .collect()
 }

@@ -211,7 +211,14 @@ pub(crate) const fn loops(on: Type) -> &'static [Loop] {
         Int => {
             const {
                 &[
-                    going(Int, "{x}", "i in range({d})", None, "{y} + i", "add 0 up to {d}"),
+                    going(
+                        Int,
+                        "{x}",
+                        "i in range({d})",
+                        None,
+                        "{y} + i",
+                        "add each number below {d}",
+                    ),
                     going(Int, "{x}", "i in range({d})", None, "{y} * 2", "double {d} times"),
                     going(Int, "0", "i in range({d})", None, "{y} + {x}", "{d} times"),
                 ]
@@ -233,7 +240,14 @@ pub(crate) const fn loops(on: Type) -> &'static [Loop] {
                     going(Int, "0", "v in {x}", None, "{y} + v", "sum in a loop"),
                     going(Int, "0", "v in {x}", Some("v > {c}"), "{y} + v", "sum above {c}"),
                     going(Int, "0", "v in {x}", Some("v % 2 == 0"), "{y} + 1", "how many even"),
-                    going(Int, "0", "v in {x}", None, "max({y}, v)", "largest in a loop"),
+                    going(
+                        Int,
+                        "0",
+                        "v in {x}",
+                        None,
+                        "max({y}, v)",
+                        "largest in a loop, at least 0",
+                    ),
                     going(List, "[]", "v in {x}", None, "[v] + {y}", "build it backwards"),
                     going(
                         List,

@@ -15,7 +15,7 @@ mod solved;
 mod tokenizer;
 mod weights;
 
-pub use heldout::{write_cruxeval, write_heldout};
+pub use heldout::{heldout_programs, write_cruxeval, write_heldout};
 pub use learning::{Experiment, learning};
 pub use measure::{Measured, measure};
 pub use pretrain::{Recipe, pretrain, show, training_programs};

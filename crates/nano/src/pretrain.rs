@@ -5,7 +5,6 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use azr_executor::{ImportPolicy, Program};
 use azr_plugin::{
     ControlTokens, LossSpec, OptimizerKind, OptimizerSpec, Policy, Quiet, Ratio, Tokenizer,
     TrainSequence, UpdateBounds, UpdateReport, UpdateRequest,
@@ -15,18 +14,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::corpus::{Document, documents, training_plan};
 use crate::engines::Engines;
-use crate::heldout::programs;
+use crate::heldout::heldout_programs;
+use crate::program::shape;
 use crate::progress::Progress;
 use crate::solved::Plan;
 use crate::tokenizer;
-use crate::weights::{config, write_first_weights, write_half};
+use crate::weights::{CONTEXT, config, write_first_weights, write_half};
 
 /// Everything that makes the model what it is.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Recipe {
     /// Seed of documents and first weights.
     pub seed: u64,
-    /// Functions that are made; about four of five can be shown.
+    /// Functions that are made; nearly all of them can be shown.
     pub n_plans: u64,
     /// Functions that are made and run together; after each such part the state is saved.
     pub save_every: u64,
@@ -46,13 +46,13 @@ impl Default for Recipe {
     fn default() -> Self {
         Self {
             seed: 1,
-            n_plans: 50_000,
+            n_plans: 150_000,
             save_every: 2_048,
             batch: 10,
             learning_rate: 2e-3,
             vocab_size: 640,
-            hidden_size: 192,
-            n_layers: 4,
+            hidden_size: 160,
+            n_layers: 6,
         }
     }
 }
@@ -69,7 +69,7 @@ const LAST_RATE: f64 = 0.05;
 pub fn pretrain(recipe: &Recipe, heldout: &Path, folder: &Path) -> Result<()> {
     let engines = Engines::new()?;
     let (domain, executor) = engines.domain("monty")?;
-    let held_out = programs(heldout)?;
+    let held_out = heldout_programs(heldout)?;
     let make = |from: u64, n: u64| -> Result<Vec<Document>> {
         let plans = training_plans(recipe.seed, from..from + n, &held_out);
         documents(plans, &*domain, &*executor)
@@ -98,10 +98,14 @@ pub fn pretrain(recipe: &Recipe, heldout: &Path, folder: &Path) -> Result<()> {
         let from = progress.n_plans_done;
         let n = recipe.save_every.max(1).min(recipe.n_plans - from);
         let sequences = make(from, n)?.into_iter().map(|document| sequence(&*tokenizer, document));
-        let sequences = sequences.collect::<Result<Vec<TrainSequence>>>()?;
-        let n_batches = sequences.len().div_ceil(recipe.batch);
+        let mut sequences = sequences.collect::<Result<Vec<TrainSequence>>>()?;
+        sequences.retain(|sequence| sequence.response.len() < CONTEXT);
+        // As many batches as are full, each with its share of the rest.
+        let n_batches = (sequences.len() / recipe.batch.max(1)).max(1);
+        let batch_size = sequences.len().div_ceil(n_batches).max(1);
+        let n_batches = sequences.len().div_ceil(batch_size).max(1);
         let (mut loss, mut grad_norm) = (0.0, 0.0);
-        for (number, batch) in sequences.chunks(recipe.batch).enumerate() {
+        for (number, batch) in sequences.chunks(batch_size).enumerate() {
             let place = from as f64 + n as f64 * number as f64 / n_batches as f64;
             let rate = learning_rate(recipe, progress.n_updates, place / recipe.n_plans as f64);
             let report = step(&mut *policy, batch.to_vec(), rate)?;
@@ -146,15 +150,11 @@ pub fn show(seed: u64, n: u64) -> Result<Vec<String>> {
     Ok(documents.iter().map(parts).collect())
 }
 
-/// The programs that the default recipe shows, in the canonical text that ignores their layout.
+/// The programs that the default recipe shows, whatever their variables are called.
 pub fn training_programs(heldout: &Path) -> Result<BTreeSet<String>> {
     let recipe = Recipe::default();
-    let plans = training_plans(recipe.seed, 0..recipe.n_plans, &programs(heldout)?);
-    let canonical = |plan: &Plan| {
-        let program = Program::parse(&plan.sketch.source(), &ImportPolicy::default())?;
-        Ok(program.canonical)
-    };
-    plans.iter().map(canonical).collect()
+    let plans = training_plans(recipe.seed, 0..recipe.n_plans, &heldout_programs(heldout)?);
+    Ok(plans.iter().map(|plan| shape(&plan.sketch.source())).collect())
 }
 
 /// The plans of documents `range` but for programs that are held out.
@@ -164,7 +164,7 @@ pub(crate) fn training_plans(
     held_out: &BTreeSet<String>,
 ) -> Vec<Plan> {
     let plans = range.map(|index| training_plan(seed, index));
-    plans.filter(|plan| !held_out.contains(&plan.sketch.source())).collect()
+    plans.filter(|plan| !held_out.contains(&shape(&plan.sketch.source()))).collect()
 }
 
 /// A document as one sequence in which every token but the first is learned, with the weight of its part.

@@ -81,6 +81,39 @@ impl Sketch {
     }
 }
 
+/// A program whatever its variables are called: their names replaced by numbers in order of appearance.
+pub(crate) fn shape(source: &str) -> String {
+    let mut seen: Vec<&str> = Vec::new();
+    let mut shape = String::with_capacity(source.len());
+    let mut rest = source;
+    while let Some(first) = rest.chars().next() {
+        let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        // A text is kept as it is: its letters are no names.
+        let end = match first {
+            '\'' => rest[1..].find('\'').map_or(rest.len(), |end| end + 2),
+            c if is_word(c) => rest.find(|c| !is_word(c)).unwrap_or(rest.len()),
+            c => c.len_utf8(),
+        };
+        let (piece, behind) = rest.split_at(end);
+        if is_variable(piece) {
+            let number = seen.iter().position(|name| *name == piece).unwrap_or(seen.len());
+            if number == seen.len() {
+                seen.push(piece);
+            }
+            shape.push_str(&format!("${number}"));
+        } else {
+            shape.push_str(piece);
+        }
+        rest = behind;
+    }
+    shape
+}
+
+fn is_variable(word: &str) -> bool {
+    let types = [Type::Int, Type::Str, Type::List, Type::Words, Type::Dict];
+    types.iter().any(|of| names(*of).contains(&word))
+}
+
 struct Builder {
     parameters: Vec<(Type, &'static str)>,
     variables: Vec<(Type, &'static str)>,
@@ -110,13 +143,16 @@ impl Builder {
         builder
     }
 
-    /// A name that is not taken, while there is one.
+    /// A name that is not taken; if all are, one that is not worked on.
     fn new_name(&self, of: Type, draws: &mut Draws) -> &'static str {
-        let free: Vec<&'static str> = (names(of).iter().copied())
-            .filter(|name| !self.variables.iter().any(|(_, taken)| taken == name))
-            .collect();
-        let pool = if free.is_empty() { names(of) } else { &free };
-        draws.choose::<&'static str>(pool)
+        let taken = |name: &&str| self.variables.iter().any(|(_, taken)| taken == name);
+        let last = self.variables.last().map(|(_, name)| *name);
+        let mut pool: Vec<&'static str> =
+            names(of).iter().copied().filter(|name| !taken(name)).collect();
+        if pool.is_empty() {
+            pool = names(of).iter().copied().filter(|name| Some(*name) != last).collect();
+        }
+        draws.choose::<&'static str>(&pool)
     }
 
     fn current(&self) -> (Type, &'static str) {
@@ -260,13 +296,27 @@ mod tests {
             for source in [sketch.source(), sketch.noting_source()] {
                 let program = Program::parse(&source, &ImportPolicy::default());
                 assert!(program.is_ok(), "{program:?}\n{source}");
-                assert!(!source.contains('{') || !source.contains("{x}"), "{source}");
+                let holes = ["{x}", "{y}", "{c}", "{d}", "{a}", "{b}"];
+                let texts = sketch.words().join(" ") + &source;
+                assert!(!holes.iter().any(|hole| texts.contains(hole)), "{texts}");
             }
             assert!(!sketch.words().is_empty());
             assert!(
                 azr_executor::parse_arguments(&sketch.arguments(&mut Draws::of(8, index))).is_ok()
             );
         }
+    }
+
+    #[test]
+    fn a_shape_forgets_names_but_nothing_else() {
+        let shape_of = |source: &str| shape(&format!("def f{source}"));
+        assert_eq!(shape_of("(n, s): return n + s"), shape_of("(m, n): return m + n"));
+        assert_ne!(shape_of("(n, s): return n + s"), shape_of("(n, s): return s + n"));
+        assert_ne!(shape_of("(s): return s + 'a'"), shape_of("(s): return s + 'b'"));
+        assert_eq!(
+            shape_of("(a): return a.replace('a', 'b')"),
+            "def f($0): return $0.replace('a', 'b')"
+        );
     }
 
     #[test]

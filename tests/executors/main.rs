@@ -157,7 +157,8 @@ fn either_executor_works_alone_and_says_so() {
     assert!(host().create_executor("auto", strict).is_err());
 }
 
-/// Slow: a hundred thousand programs, the trainer's memory measured before and after the last four fifths.
+/// Slow: a hundred thousand programs. A wave leaves up to 1.5 MB behind for a while, depending on which thread freed
+/// what, so that the least of several waves is compared: 3 % of growth would be 13 bytes a program.
 #[test]
 #[ignore = "slow: run with `cargo xtask test-slow`"]
 fn slow_a_hundred_thousand_executions_leave_nothing_behind() {
@@ -171,8 +172,9 @@ fn slow_a_hundred_thousand_executions_leave_nothing_behind() {
         resident.push(resident_bytes());
     }
     println!("{resident:?}");
-    let (first, last) = (resident[3], resident[19]);
-    assert!(last * 100 <= first * 105, "grew from {first} to {last} bytes");
+    let least = |waves: &[usize]| *waves.iter().min().unwrap();
+    let (early, late) = (least(&resident[3..8]), least(&resident[15..]));
+    assert!(late * 100 <= early * 103, "grew from {early} to {late} bytes");
 }
 
 /// Resident size of this process.

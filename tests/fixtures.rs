@@ -51,6 +51,12 @@ fn vocabulary() -> Vec<String> {
     ["<eos>".to_owned(), "?".to_owned()].into_iter().chain(spelled).collect()
 }
 
+/// The bytes of each token id of the tiny model.
+pub(crate) fn tiny_vocabulary() -> Vec<Vec<u8>> {
+    let texts = ["<eos>".to_owned(), "?".to_owned()].into_iter();
+    texts.chain(ALPHABET.chars().map(String::from)).map(String::into_bytes).collect()
+}
+
 fn tensors(vocab: usize) -> Vec<(String, Vec<usize>)> {
     let kv = KV_HEADS * HIDDEN / HEADS;
     let mut shapes = vec![("model.embed_tokens.weight".to_owned(), vec![vocab, HIDDEN])];

@@ -7,6 +7,7 @@
 
 mod bad_input;
 mod cli;
+mod equivalence;
 mod fixtures;
 mod plugins;
 mod real_model;

@@ -6,7 +6,6 @@ use crate::fixtures::{Workspace, expect_code, stdout};
 
 /// The plugin files that were built beside the binary under test.
 fn plugin_files() -> Vec<String> {
-    let folder = PathBuf::from(env!("CARGO_BIN_EXE_azr")).parent().unwrap().join("deps");
     [
         "tokenizer_hf",
         "backend_cpu",
@@ -16,13 +15,17 @@ fn plugin_files() -> Vec<String> {
         "domain_code",
         "rl_policy_gradient",
     ]
-    .iter()
-    .map(|name| {
-        let file = folder.join(format!("libazr_{name}.so"));
-        assert!(file.is_file(), "{} was not built", file.display());
-        file.to_str().unwrap().to_owned()
-    })
+    .into_iter()
+    .map(plugin_file)
     .collect()
+}
+
+/// The file of one plugin.
+pub(crate) fn plugin_file(name: &str) -> String {
+    let folder = PathBuf::from(env!("CARGO_BIN_EXE_azr")).parent().unwrap().join("deps");
+    let file = folder.join(format!("libazr_{name}.so"));
+    assert!(file.is_file(), "{} was not built", file.display());
+    file.to_str().unwrap().to_owned()
 }
 
 #[test]

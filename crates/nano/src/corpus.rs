@@ -9,7 +9,7 @@ use crate::program::Sketch;
 use crate::solved::{Call, Noted, Plan, Solved, solve};
 
 /// Statements of a function in pre-training, and how often.
-const N_STATEMENTS: [(usize, usize); 2] = [(1, 45), (MAX_STATEMENTS, 55)];
+const N_STATEMENTS: [(usize, usize); 3] = [(0, 20), (1, 38), (MAX_STATEMENTS, 42)];
 /// Most of them. Held-out functions have more.
 pub(crate) const MAX_STATEMENTS: usize = 2;
 /// Inputs of an induction task; half of them are shown to the solver.
@@ -19,7 +19,7 @@ const NOTED_PERCENT: usize = 40;
 /// Of a hundred phrases of a description, so many are written down.
 const TOLD_PERCENT: usize = 85;
 /// Calls of one function in a solver document: reading a program is dear, so it is asked about several times.
-const SOLVER_CALLS: usize = 4;
+const SOLVER_CALLS: usize = 3;
 
 /// Weights of tokens in the loss. Questions, and most of a proposal, are drawn at random: there is little to learn from
 /// them, and their gradient drowns that of the answers.
@@ -70,9 +70,9 @@ impl Topic {
 }
 
 const TOPICS: [(Topic, usize); 6] = [
-    (Topic::Deduction, 30),
-    (Topic::Abduction, 25),
-    (Topic::Induction, 17),
+    (Topic::Deduction, 28),
+    (Topic::Abduction, 24),
+    (Topic::Induction, 20),
     (Topic::ProposeDeduction, 9),
     (Topic::ProposeAbduction, 9),
     (Topic::ProposeInduction, 10),
@@ -261,11 +261,23 @@ mod tests {
             let document = documents(vec![made], &*domain, &*executor).unwrap().remove(0);
             match topic {
                 Topic::Deduction | Topic::Abduction | Topic::Induction => {
-                    let response = document.parts[1].0.trim_end().to_owned();
-                    let grades = domain.grade(&[Answer { task, response }], &Quiet).unwrap();
-                    assert_eq!(
-                        (grades[0].score, grades[0].well_formed),
-                        (1.0, true),
+                    let tasks: Vec<Task> = match topic {
+                        Topic::Induction => vec![task],
+                        _ => (first.calls.iter())
+                            .map(|call| {
+                                let Call { input, output, .. } = call;
+                                call_task(topic.kind(), &first.program, input, output)
+                            })
+                            .collect(),
+                    };
+                    assert_eq!(document.parts.len(), 2 * tasks.len());
+                    let responses = document.parts.iter().skip(1).step_by(2);
+                    let answers: Vec<Answer> = (tasks.into_iter().zip(responses))
+                        .map(|(task, (text, _))| Answer { task, response: text.trim_end().into() })
+                        .collect();
+                    let grades = domain.grade(&answers, &Quiet).unwrap();
+                    assert!(
+                        grades.iter().all(|grade| grade.score == 1.0 && grade.well_formed),
                         "{grades:?} {:?}",
                         document.parts
                     );

@@ -1,4 +1,5 @@
 //! Random choices that are a function of a seed and a place, so that function `n` does not depend on the others.
+//! (A document may show another function of its part as an example; those depend on how the corpus is cut.)
 
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};

@@ -11,6 +11,7 @@ use azr_plugin::{
 };
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::corpus::{Document, documents, training_plan};
 use crate::engines::Engines;
@@ -48,17 +49,19 @@ impl Default for Recipe {
             seed: 1,
             n_plans: 150_000,
             save_every: 2_048,
-            batch: 10,
-            learning_rate: 2e-3,
+            batch: 16,
+            learning_rate: 4e-3,
             vocab_size: 640,
-            hidden_size: 160,
-            n_layers: 6,
+            hidden_size: 128,
+            n_layers: 4,
         }
     }
 }
 
 /// Documents whose words the tokenizer learns.
 const N_TOKENIZER_PLANS: u64 = 6_000;
+/// Documents that stand for the generator in the digest of the corpus.
+const N_DIGESTED_PLANS: u64 = 256;
 /// Updates over which the learning rate rises.
 const WARMUP: f64 = 200.0;
 /// The learning rate at the end, as a part of its peak.
@@ -75,7 +78,8 @@ pub fn pretrain(recipe: &Recipe, heldout: &Path, folder: &Path) -> Result<()> {
         documents(plans, &*domain, &*executor)
     };
     let work = folder.join(".pretraining");
-    let mut progress = match Progress::open(&work, recipe)? {
+    let corpus = digest(&make(0, N_DIGESTED_PLANS)?, &held_out);
+    let mut progress = match Progress::open(&work, recipe, &corpus)? {
         Some(progress) => progress,
         None => {
             fs::create_dir_all(&work)?;
@@ -83,7 +87,7 @@ pub fn pretrain(recipe: &Recipe, heldout: &Path, folder: &Path) -> Result<()> {
             tokenizer::train(&texts, recipe.vocab_size, &work)?;
             let vocab_size = engines.tokenizer(&work)?.info().vocab_size as usize;
             write_first_weights(&config(recipe, vocab_size), recipe.seed, &work)?;
-            Progress::new(recipe)
+            Progress::new(recipe, &corpus)
         }
     };
     let tokenizer = engines.tokenizer(&work)?;
@@ -157,6 +161,17 @@ pub fn training_programs(heldout: &Path) -> Result<BTreeSet<String>> {
     Ok(plans.iter().map(|plan| shape(&plan.sketch.source())).collect())
 }
 
+/// Tells corpora apart, so that a model that was begun on one does not go on with another.
+fn digest(documents: &[Document], held_out: &BTreeSet<String>) -> String {
+    let mut sha = Sha256::new();
+    let texts = documents.iter().map(Document::text);
+    for text in texts.chain(held_out.iter().cloned()) {
+        sha.update((text.len() as u64).to_le_bytes());
+        sha.update(text);
+    }
+    sha.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// The plans of documents `range` but for programs that are held out.
 pub(crate) fn training_plans(
     seed: u64,
@@ -196,7 +211,7 @@ fn step(
     }
     let loss = LossSpec { ratio: Ratio::None, ..LossSpec::default() };
     let optimizer = OptimizerSpec {
-        kind: OptimizerKind::Adamw,
+        kind: OptimizerKind::Muon,
         learning_rate: learning_rate as f32,
         beta1: 0.9,
         beta2: 0.95,
@@ -217,4 +232,39 @@ fn learning_rate(recipe: &Recipe, n_updates: u64, part: f64) -> f64 {
     let warmup = ((n_updates + 1) as f64 / WARMUP).min(1.0);
     let cosine = 0.5 * (1.0 + (std::f64::consts::PI * part).cos());
     recipe.learning_rate * warmup * (LAST_RATE + (1.0 - LAST_RATE) * cosine)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_token_has_the_weight_of_its_part() {
+        let folder = tempfile::tempdir().unwrap();
+        let texts = ["def f(n):\n    return n + 1\n".to_owned(), "# f(7) == 8".to_owned()];
+        tokenizer::train(&texts, 300, folder.path()).unwrap();
+        let tokenizer = Engines::new().unwrap().tokenizer(folder.path()).unwrap();
+        let parts = vec![("def f(n):\n".to_owned(), 0.05), ("# f(7) == 8\n".to_owned(), 1.0)];
+        let encoded = |text: &str| {
+            tokenizer.encode(&[text.to_owned()], ControlTokens::AsText).unwrap().concat()
+        };
+        let lengths = [encoded(&parts[0].0).len(), encoded(&parts[1].0).len()];
+        let sequence = sequence(&*tokenizer, Document { parts }).unwrap();
+        assert_eq!(sequence.prompt.len(), 1);
+        assert_eq!(sequence.response.last(), tokenizer.info().eos.first());
+        let asked = sequence.weights.iter().take_while(|&&weight| weight == 0.05).count();
+        assert_eq!(asked, lengths[0] - 1, "the first token is not predicted");
+        assert_eq!(sequence.weights.len(), lengths[0] + lengths[1]);
+        assert!(sequence.weights[asked..].iter().all(|&weight| weight == 1.0));
+    }
+
+    #[test]
+    fn the_rate_rises_then_falls_to_its_last_part() {
+        let recipe = Recipe::default();
+        let rate = |n_updates, part| learning_rate(&recipe, n_updates, part) / recipe.learning_rate;
+        assert!((rate(0, 0.0) - 1.0 / WARMUP).abs() < 1e-12);
+        assert!((rate(1_000, 0.0) - 1.0).abs() < 1e-12);
+        assert!((rate(1_000, 1.0) - LAST_RATE).abs() < 1e-12);
+        assert!(rate(1_000, 0.5) < rate(1_000, 0.4));
+    }
 }

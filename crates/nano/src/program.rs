@@ -39,7 +39,7 @@ impl Sketch {
     }
 
     /// The same function, returning `(notes, value)`: a note is the text `name = value` for each
-    /// parameter and after each change of a variable.
+    /// parameter and after each change of a variable but the start of a loop.
     pub(crate) fn noting_source(&self) -> String {
         self.render(true)
     }
@@ -110,7 +110,7 @@ pub(crate) fn shape(source: &str) -> String {
 }
 
 fn is_variable(word: &str) -> bool {
-    let types = [Type::Int, Type::Str, Type::List, Type::Words, Type::Dict];
+    let types = [Type::Int, Type::Str, Type::List, Type::Dict];
     types.iter().any(|of| names(*of).contains(&word))
 }
 
@@ -170,10 +170,11 @@ impl Builder {
     }
 
     fn statement(&mut self, draws: &mut Draws) {
-        match draws.weighted(&[(0, 64), (1, 16), (2, 8), (3, 12)]) {
+        match draws.weighted(&[(0, 62), (1, 16), (2, 8), (3, 4), (4, 10)]) {
             0 => self.operation(draws),
             1 => self.combination(draws),
             2 => self.condition(draws),
+            3 => self.helper(draws),
             _ => self.going(draws),
         }
     }
@@ -228,6 +229,20 @@ impl Builder {
             words.push_str(&format!(" else {otherwise}"));
         }
         self.words.push(words);
+    }
+
+    /// An operation in a function of its own.
+    fn helper(&mut self, draws: &mut Draws) {
+        let (of, x) = self.current();
+        let operation = draws.choose(operations(of));
+        let (code, words) = fill_both(operation.code, operation.words, "v", "", draws);
+        // A comprehension's own variable would hide the parameter.
+        if code.contains(" for ") {
+            return self.operation(draws);
+        }
+        self.push(1, "def g(v):".to_owned(), None);
+        self.push(2, format!("return {code}"), None);
+        self.assign(operation.to, format!("g({x})"), words, draws);
     }
 
     fn going(&mut self, draws: &mut Draws) {

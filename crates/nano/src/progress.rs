@@ -16,6 +16,8 @@ const FILE: &str = "progress.json";
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Progress {
     recipe: Recipe,
+    /// Digest of what the recipe does not say: see [`crate::pretrain`].
+    corpus: String,
     pub(crate) n_plans_done: u64,
     pub(crate) n_updates: u64,
     pub(crate) n_tokens: u64,
@@ -24,13 +26,13 @@ pub(crate) struct Progress {
 }
 
 impl Progress {
-    pub(crate) fn new(recipe: &Recipe) -> Self {
-        let (recipe, curve) = (recipe.clone(), Vec::new());
-        Self { recipe, n_plans_done: 0, n_updates: 0, n_tokens: 0, curve }
+    pub(crate) fn new(recipe: &Recipe, corpus: &str) -> Self {
+        let (recipe, corpus) = (recipe.clone(), corpus.to_owned());
+        Self { recipe, corpus, n_plans_done: 0, n_updates: 0, n_tokens: 0, curve: Vec::new() }
     }
 
     /// What was begun in `work`, if anything was saved.
-    pub(crate) fn open(work: &Path, recipe: &Recipe) -> Result<Option<Self>> {
+    pub(crate) fn open(work: &Path, recipe: &Recipe, corpus: &str) -> Result<Option<Self>> {
         let file = work.join(FILE);
         if !file.exists() {
             return Ok(None);
@@ -39,8 +41,8 @@ impl Progress {
         let progress: Self =
             serde_json::from_slice(&text).with_context(|| format!("reading {}", file.display()))?;
         ensure!(
-            progress.recipe == *recipe,
-            "{} holds an unfinished model of another recipe; remove it to begin anew",
+            progress.recipe == *recipe && progress.corpus == corpus,
+            "{} holds an unfinished model of another recipe, generator or held-out set; remove it to begin anew",
             work.display()
         );
         Ok(Some(progress))

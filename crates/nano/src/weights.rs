@@ -19,7 +19,8 @@ const EMBEDDING_DEVIATION: f64 = 0.05;
 const HEAD_DIM: usize = 32;
 /// Longest sequence in tokens.
 pub(crate) const CONTEXT: usize = 1_024;
-/// The shape that `recipe` asks for: a Llama with tied embeddings and five query heads to a key head.
+
+/// The shape that `recipe` asks for: a Llama with tied embeddings.
 pub(crate) fn config(recipe: &Recipe, vocab_size: usize) -> ModelConfig {
     let hidden = recipe.hidden_size;
     ModelConfig {
@@ -28,7 +29,7 @@ pub(crate) fn config(recipe: &Recipe, vocab_size: usize) -> ModelConfig {
         intermediate_size: hidden * 8 / 3,
         n_layers: recipe.n_layers,
         n_heads: hidden / HEAD_DIM,
-        n_kv_heads: (hidden / HEAD_DIM / 5).max(1),
+        n_kv_heads: hidden / HEAD_DIM,
         head_dim: HEAD_DIM,
         vocab_size,
         context_length: CONTEXT,

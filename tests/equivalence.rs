@@ -1,0 +1,178 @@
+//! Equivalence classes of the update: ten updates have one curve of loss and gradient norm, whichever way they are
+//! computed.
+
+use std::path::{Path, PathBuf};
+
+use azr_host::Host;
+use azr_plugin::{
+    GenerateRequest, LossSpec, ModelSpec, OptimizerKind, OptimizerSpec, Policy, Quiet, Ratio,
+    Sampling, ScoreRequest, TrainSequence, UpdateBounds, UpdateRequest,
+};
+use serde_json::{Value, json};
+
+use crate::fixtures::{Workspace, tiny_vocabulary};
+use crate::plugins::plugin_file;
+
+const N_UPDATES: usize = 10;
+/// Prompts, each with as many responses.
+const GROUPS: usize = 4;
+
+/// Loss and gradient norm of each update.
+type Curve = Vec<[f64; 2]>;
+
+/// The curve that is demanded. It was printed by this test, whose gradients are proved elsewhere.
+const PINNED: [[f64; 2]; N_UPDATES] = [[0.0, 0.0]];
+/// Between machines, whose instructions round differently.
+const BETWEEN_MACHINES: f64 = 1e-3;
+/// Between orders of summation on one machine.
+const BETWEEN_ORDERS: f64 = 1e-4;
+
+/// A way to compute the updates.
+struct Way {
+    options: Value,
+    /// Loaded from the library file instead of built in.
+    is_loaded: bool,
+    /// Saved and opened again after so many updates.
+    interrupted_after: Option<usize>,
+    /// Behaviour log-probs by one pass over whole sequences, not by the decoder with its KV cache.
+    is_scored: bool,
+}
+
+impl Way {
+    fn plain() -> Self {
+        let options = json!({"threads": 2});
+        Self { options, is_loaded: false, interrupted_after: None, is_scored: false }
+    }
+
+    fn with(options: Value) -> Self {
+        Self { options, ..Self::plain() }
+    }
+}
+
+#[test]
+fn ten_updates_have_one_curve_whichever_way_they_are_computed() {
+    let w = Workspace::new();
+    let curve = |way: &Way| curve(&w, way);
+    let whole = curve(&Way::plain());
+    println!("{whole:?}");
+    assert!(whole.iter().all(|[_, norm]| *norm > 1e-3), "there is nothing to learn: {whole:?}");
+    assert_near(&whole, &PINNED, BETWEEN_MACHINES);
+
+    // The same arithmetic in the same order: the same bits.
+    assert_eq!(curve(&Way::with(json!({"threads": 1}))), whole);
+    assert_eq!(curve(&Way { interrupted_after: Some(4), ..Way::plain() }), whole);
+    assert_eq!(curve(&Way { is_loaded: true, ..Way::plain() }), whole);
+    let recomputing = json!({"threads": 2, "gradient_checkpointing": true});
+    assert_eq!(curve(&Way::with(recomputing)), whole);
+
+    // The same sums in another order. One row computes every sequence alone, without the prompt that it shares; this is
+    // what padding computes, less the rows that do not count.
+    for rows in [1, 40, 90] {
+        let split = curve(&Way::with(json!({"threads": 2, "micro_batch_rows": rows})));
+        assert_ne!(split, whole, "{rows} rows split nothing");
+        assert_near(&split, &whole, BETWEEN_ORDERS);
+    }
+    let scored = curve(&Way { is_scored: true, ..Way::plain() });
+    assert_near(&scored, &whole, BETWEEN_ORDERS);
+}
+
+#[track_caller]
+fn assert_near(curve: &[[f64; 2]], expected: &[[f64; 2]], tolerance: f64) {
+    assert_eq!(curve.len(), expected.len());
+    for (step, (found, expected)) in curve.iter().zip(expected).enumerate() {
+        for (a, b) in found.iter().zip(expected) {
+            assert!((a - b).abs() <= tolerance * (1.0 + b.abs()), "update {step}: {a} for {b}");
+        }
+    }
+}
+
+fn curve(w: &Workspace, way: &Way) -> Curve {
+    let mut policy = open(way, &w.path("model"));
+    let sequences = sequences(&mut *policy, way.is_scored);
+    let mut curve = Curve::new();
+    for number in 0..N_UPDATES {
+        if way.interrupted_after == Some(number) {
+            let saved = w.path("saved");
+            policy.save(&saved, true).unwrap();
+            policy = open(way, &w.path("model"));
+            policy.load(&saved).unwrap();
+        }
+        let report = policy.update(&request(&sequences, number), &Quiet).unwrap();
+        assert!(report.applied);
+        curve.push([report.loss, report.grad_norm]);
+    }
+    curve
+}
+
+fn open(way: &Way, model: &Path) -> Box<dyn Policy> {
+    let mut host = Host::new();
+    if way.is_loaded {
+        host.load_file(PathBuf::from(plugin_file("backend_cpu"))).unwrap();
+    } else {
+        host.register_builtin(azr_backend_cpu::plugin_module()).unwrap();
+    }
+    let backend = host.create_backend("cpu", way.options.clone()).unwrap();
+    let vocabulary = tiny_vocabulary();
+    backend.open(&ModelSpec { path: model.to_owned(), vocabulary, eos: vec![0] }).unwrap()
+}
+
+/// Groups of responses of the first weights, with prompts of different lengths.
+fn sequences(policy: &mut dyn Policy, is_scored: bool) -> Vec<TrainSequence> {
+    let sampling = Sampling { temperature: 1.0, top_p: 1.0, max_new_tokens: 12, stop: Vec::new() };
+    let requests: Vec<GenerateRequest> = (0..GROUPS as u32)
+        .map(|group| GenerateRequest {
+            prompt: (0..5 + 7 * group).map(|place| 2 + (place * place + group) % 16).collect(),
+            seeds: (0..GROUPS as u64).map(|sample| u64::from(group) << 8 | sample).collect(),
+            sampling: sampling.clone(),
+        })
+        .collect();
+    let completions = policy.generate(&requests, &Quiet).unwrap();
+    let mut sequences = Vec::new();
+    for (request, completions) in requests.iter().zip(completions) {
+        for (sample, completion) in completions.into_iter().enumerate() {
+            let n = completion.tokens.len();
+            sequences.push(TrainSequence {
+                prompt: request.prompt.clone(),
+                response: completion.tokens,
+                behaviour_logprobs: completion.logprobs,
+                advantages: vec![[1.0, -0.5, 0.25, -0.75][sample]; n],
+                weights: vec![1.0 / (GROUPS * GROUPS * n) as f32; n],
+                ..TrainSequence::default()
+            });
+        }
+    }
+    if is_scored {
+        let score = |TrainSequence { prompt, response, .. }: &TrainSequence| ScoreRequest {
+            prompt: prompt.clone(),
+            response: response.clone(),
+            temperature: 1.0,
+        };
+        let requests: Vec<ScoreRequest> = sequences.iter().map(score).collect();
+        let scores = policy.score(&requests, &Quiet).unwrap();
+        for (sequence, scores) in sequences.iter_mut().zip(scores) {
+            sequence.behaviour_logprobs = scores;
+        }
+    }
+    sequences
+}
+
+/// Update `number`: three of the four groups, in turn, so that the ratio leaves 1 and clips.
+fn request(sequences: &[TrainSequence], number: usize) -> UpdateRequest {
+    let groups = sequences.chunks(GROUPS).enumerate();
+    let sequences =
+        groups.filter(|(group, _)| *group != number % GROUPS).flat_map(|(_, group)| group.to_vec());
+    UpdateRequest {
+        sequences: sequences.collect(),
+        loss: LossSpec { ratio: Ratio::Token, entropy_coef: 0.01, ..LossSpec::default() },
+        optimizer: OptimizerSpec {
+            kind: OptimizerKind::Adamw,
+            learning_rate: 3e-3,
+            beta1: 0.9,
+            beta2: 0.99,
+            epsilon: 1e-6,
+            weight_decay: 0.01,
+            max_grad_norm: 1.0,
+        },
+        bounds: UpdateBounds::default(),
+    }
+}

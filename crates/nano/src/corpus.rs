@@ -14,8 +14,10 @@ const N_STATEMENTS: [(usize, usize); 3] = [(0, 20), (1, 38), (MAX_STATEMENTS, 42
 pub(crate) const MAX_STATEMENTS: usize = 2;
 /// Inputs of an induction task; half of them are shown to the solver.
 pub(crate) const INDUCTION_INPUTS: usize = 6;
-/// Of a hundred solver documents, so many come to their answer through notes.
-const NOTED_PERCENT: usize = 40;
+/// Of a hundred answers, so many are worked out step by step: through notes, or as a program with one operation a line.
+/// The others are direct: a bare answer, or a program that is one expression. That is what a model like this has to find
+/// out for itself: which manner pays.
+const CAREFUL_PERCENT: usize = 35;
 /// Of a hundred phrases of a description, so many are written down.
 const TOLD_PERCENT: usize = 85;
 /// Calls of one function in a solver document: reading a program is dear, so it is asked about several times.
@@ -122,7 +124,9 @@ pub(crate) fn documents(
                 parts
             }
             Topic::Induction => {
-                let body = program.strip_prefix("def f(").unwrap_or_default();
+                let nested = plan.sketch.nested_source().filter(|_| !draws.chance(CAREFUL_PERCENT));
+                let body = nested.as_deref().unwrap_or(program);
+                let body = body.strip_prefix("def f(").unwrap_or_default();
                 let question = (ask(domain, &tasks[index])?, QUESTION_WEIGHT);
                 vec![question, (format!("{body}\n\n\n"), ANSWER_WEIGHT)]
             }
@@ -154,7 +158,7 @@ pub(crate) fn documents(
 /// A right answer, perhaps behind notes.
 fn answer(topic: Topic, call: &Call, n_parameters: usize, draws: &mut Draws) -> String {
     let Call { input, output, notes } = call;
-    let notes = if draws.chance(NOTED_PERCENT) { notes.as_slice() } else { &[] };
+    let notes = if draws.chance(CAREFUL_PERCENT) { notes.as_slice() } else { &[] };
     if topic == Topic::Deduction {
         format!("{} == {}\n\n", note_lines(notes.iter()), output.python)
     } else {

@@ -6,15 +6,13 @@ use std::sync::Arc;
 use anyhow::Result;
 use azr_host::Host;
 use azr_plugin::{Domain, Executor, ModelSpec, Policy, Tokenizer};
+use azr_run::{Profile, RunConfig};
 use serde_json::{Value, json};
 
-/// Options of the code domain with which the nano model is asked.
-pub(crate) fn domain_options() -> Value {
-    json!({
-        "worked_examples": 0, "scratchpad": true, "references": 1,
-        "induction_inputs": crate::corpus::INDUCTION_INPUTS,
-        "max_new_tokens": {"propose": 128, "deduction": 96, "abduction": 96, "induction": 96},
-    })
+/// Options of the code domain with which the nano model is asked: those of its profile.
+fn domain_options() -> Value {
+    let options = RunConfig::of_profile(Profile::Nano).domains.remove("code");
+    json!(options.unwrap_or_default())
 }
 
 /// Makes engines by name.
@@ -57,5 +55,15 @@ impl Engines {
         let backend = self.host.create_backend("cpu", json!({}))?;
         let (vocabulary, eos) = (tokenizer.vocabulary()?, tokenizer.info().eos);
         Ok(backend.open(&ModelSpec { path: model.to_owned(), vocabulary, eos })?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_profile_asks_for_as_many_inputs_as_are_taught() {
+        assert_eq!(domain_options()["induction_inputs"], crate::corpus::INDUCTION_INPUTS);
     }
 }

@@ -1,5 +1,7 @@
 //! Random small functions: a chain of statements, each of which mostly works on what the one before it made.
 
+use std::collections::BTreeMap;
+
 use crate::draw::Draws;
 use crate::language::{
     LETTERS, Operation, PARAMETERS, Type, argument, combinations, conditions, loops, names,
@@ -38,10 +40,28 @@ impl Sketch {
         self.render(false)
     }
 
-    /// The same function, returning `(notes, value)`: a note is the text `name = value` for each
-    /// parameter and after each change of a variable but the start of a loop.
+    /// The same function, returning `(notes, value)`. A note is the text `name = value` for each parameter, then
+    /// `statement = value` for each condition outside loops, each change of a variable but the start of a loop, and a
+    /// result that is no variable: with the statement beside its value, a step needs nothing but the notes before it.
     pub(crate) fn noting_source(&self) -> String {
         self.render(true)
+    }
+
+    /// The same function as a single expression, if it is one: no loop, condition or helper.
+    pub(crate) fn nested_source(&self) -> Option<String> {
+        let mut values: BTreeMap<&str, String> = BTreeMap::new();
+        let nest = |values: &BTreeMap<&str, String>, code: &str| {
+            replace_variables(code, |name| values.get(name).map_or(name, String::as_str).to_owned())
+        };
+        for Line { depth, text, changes } in &self.lines {
+            let (name, code) = text.split_once(" = ").filter(|_| *depth == 1)?;
+            let value = nest(&values, code);
+            let value = if has_operator(code) { format!("({value})") } else { value };
+            values.insert((*changes).filter(|changed| *changed == name)?, value);
+        }
+        let source = self.source();
+        let (head, _) = source.split_once('\n')?;
+        Some(format!("{head}\n    return {}", nest(&values, &self.result)))
     }
 
     fn render(&self, notes: bool) -> String {
@@ -53,10 +73,25 @@ impl Sketch {
         }
         for Line { depth, text: line, changes } in &self.lines {
             let indent = "    ".repeat(*depth);
-            text.push_str(&format!("{indent}{line}\n"));
-            if let (true, Some(name)) = (notes, changes) {
-                text.push_str(&format!("{indent}notes.append('{name} = ' + repr({name}))\n"));
+            let note = |what: &str, value: &str| {
+                if notes {
+                    format!("{indent}notes.append(\"{what} = \" + repr({value}))\n")
+                } else {
+                    String::new()
+                }
+            };
+            if let Some(condition) = line.strip_prefix("if ").filter(|_| *depth == 1) {
+                let condition = condition.trim_end_matches(':');
+                text.push_str(&note(condition, condition));
             }
+            text.push_str(&format!("{indent}{line}\n"));
+            if let Some(name) = changes {
+                text.push_str(&note(line, name));
+            }
+        }
+        if notes && !is_variable(&self.result) {
+            let result = &self.result;
+            text.push_str(&format!("    notes.append(\"{result} = \" + repr({result}))\n"));
         }
         let result = if notes { format!("(notes, {})", self.result) } else { self.result.clone() };
         text.push_str(&format!("    return {result}"));
@@ -83,12 +118,22 @@ impl Sketch {
 
 /// A program whatever its variables are called: their names replaced by numbers in order of appearance.
 pub(crate) fn shape(source: &str) -> String {
-    let mut seen: Vec<&str> = Vec::new();
-    let mut shape = String::with_capacity(source.len());
+    let mut seen: Vec<String> = Vec::new();
+    replace_variables(source, |name| {
+        let number = seen.iter().position(|seen| seen == name).unwrap_or(seen.len());
+        if number == seen.len() {
+            seen.push(name.to_owned());
+        }
+        format!("${number}")
+    })
+}
+
+/// The text with each variable of [`names`] replaced. A text in quotes is kept as it is: its letters are no names.
+fn replace_variables(source: &str, mut replace: impl FnMut(&str) -> String) -> String {
+    let mut replaced = String::with_capacity(source.len());
     let mut rest = source;
     while let Some(first) = rest.chars().next() {
         let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
-        // A text is kept as it is: its letters are no names.
         let end = match first {
             '\'' => rest[1..].find('\'').map_or(rest.len(), |end| end + 2),
             c if is_word(c) => rest.find(|c| !is_word(c)).unwrap_or(rest.len()),
@@ -96,17 +141,27 @@ pub(crate) fn shape(source: &str) -> String {
         };
         let (piece, behind) = rest.split_at(end);
         if is_variable(piece) {
-            let number = seen.iter().position(|name| *name == piece).unwrap_or(seen.len());
-            if number == seen.len() {
-                seen.push(piece);
-            }
-            shape.push_str(&format!("${number}"));
+            replaced.push_str(&replace(piece));
         } else {
-            shape.push_str(piece);
+            replaced.push_str(piece);
         }
         rest = behind;
     }
-    shape
+    replaced
+}
+
+/// Whether an expression is an operation on operands, which could bind to what is around it: then, and only then, it has
+/// a space outside brackets.
+fn has_operator(code: &str) -> bool {
+    let mut depth = 0;
+    code.chars().any(|c| {
+        match c {
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' => depth -= 1,
+            _ => {}
+        }
+        c == ' ' && depth == 0
+    })
 }
 
 fn is_variable(word: &str) -> bool {
@@ -332,6 +387,30 @@ mod tests {
             shape_of("(a): return a.replace('a', 'b')"),
             "def f($0): return $0.replace('a', 'b')"
         );
+    }
+
+    #[test]
+    fn nesting_keeps_the_order_of_operations() {
+        let sketch = |lines: &[(&'static str, &str)], result: &str| Sketch {
+            parameters: vec![(Type::List, "xs"), (Type::Int, "n")],
+            lines: (lines.iter())
+                .map(|(name, code)| Line {
+                    depth: 1,
+                    text: format!("{name} = {code}"),
+                    changes: Some(*name),
+                })
+                .collect(),
+            result: result.to_owned(),
+            words: Vec::new(),
+        };
+        let lines = [("xs", "[3] + xs"), ("n", "n + 1"), ("xs", "xs[1:]"), ("ys", "xs + [n]")];
+        assert_eq!(
+            sketch(&lines, "ys[::-1]").nested_source().unwrap(),
+            "def f(xs, n):\n    return (([3] + xs)[1:] + [(n + 1)])[::-1]"
+        );
+        let mut looped = sketch(&lines[..1], "xs");
+        looped.lines[0].changes = None;
+        assert_eq!(looped.nested_source(), None);
     }
 
     #[test]

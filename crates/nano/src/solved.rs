@@ -8,8 +8,10 @@ use crate::corpus::Topic;
 use crate::draw::Draws;
 use crate::program::Sketch;
 
-/// Longest value, argument list or note in characters; longer ones teach a small model nothing but copying.
+/// Longest value or argument list in characters; longer ones teach a small model nothing but copying.
 const MAX_CHARS: usize = 36;
+/// Longest note in characters: a statement and a value.
+const MAX_NOTE_CHARS: usize = 72;
 /// Most notes of a run.
 const MAX_NOTES: usize = 12;
 /// Calls that are tried beyond those that are wanted.
@@ -39,7 +41,7 @@ pub(crate) struct Solved {
 pub(crate) struct Call {
     pub(crate) input: Noted,
     pub(crate) output: Noted,
-    /// `name = value` for each parameter and after each change of a variable.
+    /// How the value comes about: see [`Sketch::noting_source`].
     pub(crate) notes: Vec<String>,
 }
 
@@ -102,7 +104,7 @@ fn call(input: Noted, outcome: &Outcome) -> Option<Call> {
     let output = Noted { canonical: output.to_canonical(), python: output.repr() };
     let is_short = |text: &str| text.chars().count() <= MAX_CHARS;
     let is_shown = notes.len() <= MAX_NOTES
-        && notes.iter().all(|note| is_short(note))
+        && notes.iter().all(|note| note.chars().count() <= MAX_NOTE_CHARS)
         && is_short(&output.python)
         && is_short(&input.python);
     is_shown.then_some(Call { input, output, notes })

@@ -125,6 +125,14 @@ fn nano() -> RunConfig {
         estimator = "prompt_relative"
         learning_rate = 1e-4
     };
+    // As it was taught in pre-training.
+    let code = toml::toml! {
+        worked_examples = 0
+        scratchpad = true
+        references = 1
+        induction_inputs = 6
+        max_new_tokens = { propose = 128, deduction = 160, abduction = 160, induction = 96 }
+    };
     RunConfig {
         profile: Profile::Nano,
         model: NANO.to_owned(),
@@ -142,6 +150,7 @@ fn nano() -> RunConfig {
             tasks_per_kind: 50,
         },
         optimizer,
+        domains: BTreeMap::from([("code".to_owned(), code)]),
         ..robust()
     }
 }

@@ -128,7 +128,7 @@ pub(crate) enum Model {
         #[arg(value_name = "NAME|PATH")]
         model: String,
     },
-    /// Write a model with LoRA adapters merged into it as an ordinary Hugging Face directory
+    /// Write a model with LoRA adapters merged into it as an ordinary Hugging Face directory, in float32
     Merge {
         /// The model that the adapters belong to: a name, a GGUF file or a Hugging Face directory
         #[arg(value_name = "NAME|PATH")]

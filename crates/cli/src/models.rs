@@ -25,6 +25,9 @@ pub(crate) fn run(command: &Model, format: Format) -> Result<()> {
         Model::Merge { model, adapters, out } => {
             let base = local(model, true)?;
             azr_weights::merge_adapters(&base, adapters, out)?;
+            if !out.join("tokenizer.json").is_file() {
+                print::note("the merged model has no tokenizer: put a tokenizer.json beside it");
+            }
             match format {
                 Format::Text => print::data(out.display()),
                 Format::Json => print::json(&json!({"model": model, "path": out}))?,

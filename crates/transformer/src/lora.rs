@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use azr_weights::{AdapterConfig, ModelConfig, Projection, TensorSpec};
+use azr_weights::{AdapterConfig, BaseDigest, ModelConfig, Projection, TensorSpec};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
@@ -46,6 +46,8 @@ pub(crate) struct Lora<D: Device> {
     /// Names and shapes of `A` and `B` of every adapter, in the order of [`Lora::tensors`].
     pub(crate) specs: Vec<TensorSpec>,
     pub(crate) layers: Vec<BTreeMap<Projection, Adapter<D>>>,
+    /// [`BaseDigest`] of the frozen matrices.
+    pub(crate) base_digest: String,
 }
 
 impl<D: Device> Pair<D> {
@@ -78,12 +80,14 @@ impl<D: Device> Lora<D> {
         weights: &Parameters<D>,
     ) -> Result<Self> {
         let adapter = &options.adapter;
-        adapter.check(config).map_err(|error| TransformerError::invalid(error.to_string()))?;
+        adapter.check(config).map_err(TransformerError::invalid)?;
+        let mut digest = BaseDigest::default();
         let mut lora = Self {
             scale: adapter.scale(),
             rank: adapter.rank,
             specs: Vec::new(),
             layers: (0..config.n_layers).map(|_| BTreeMap::new()).collect(),
+            base_digest: String::new(),
         };
         for (index, spec) in adapter.adapters(config).into_iter().enumerate() {
             let pair = || Pair::zeros(device, config, adapter.rank, spec.projection);
@@ -91,11 +95,13 @@ impl<D: Device> Lora<D> {
             let uniform = uniform_values(&spec.a, index, options.seed);
             TensorMut::<D>::Matrix(&mut values.a).write(device, &spec.a, &uniform)?;
             let weight = &weights.layers[spec.layer].linear(spec.projection).weight;
-            let base = Frozen::new(Tensor::<D>::Matrix(weight).read(device)?);
-            let entry = Adapter { pair: values, scaled: pair()?, base };
+            let base = Tensor::<D>::Matrix(weight).read(device)?;
+            digest.add(&base);
+            let entry = Adapter { pair: values, scaled: pair()?, base: Frozen::new(base) };
             lora.layers[spec.layer].insert(spec.projection, entry);
             lora.specs.extend([spec.a, spec.b]);
         }
+        lora.base_digest = digest.finish();
         Ok(lora)
     }
 
@@ -156,6 +162,27 @@ impl<D: Device> Adapter<D> {
     }
 }
 
+/// Bytes a value of the frozen matrices: 2 if all of them can be halved.
+pub(crate) fn frozen_bytes<D: Device>(
+    device: &D,
+    weights: &Parameters<D>,
+    adapter: &AdapterConfig,
+) -> DeviceResult<u64> {
+    for layer in &weights.layers {
+        for &projection in &adapter.targets {
+            let weight = Tensor::<D>::Matrix(&layer.linear(projection).weight);
+            if !is_bf16(&weight.read(device)?) {
+                return Ok(4);
+            }
+        }
+    }
+    Ok(2)
+}
+
+fn is_bf16(values: &[f32]) -> bool {
+    values.iter().all(|value| value.to_bits() & 0xffff == 0)
+}
+
 /// The values of a matrix that does not change, row-major.
 enum Frozen {
     /// Upper halves of float32 values whose lower halves are 0.
@@ -165,7 +192,7 @@ enum Frozen {
 
 impl Frozen {
     fn new(values: Vec<f32>) -> Self {
-        if values.iter().all(|value| value.to_bits() & 0xffff == 0) {
+        if is_bf16(&values) {
             Self::Bf16(values.iter().map(|value| (value.to_bits() >> 16) as u16).collect())
         } else {
             Self::F32(values)

@@ -9,7 +9,7 @@ use crate::device::{AttentionShape, Device, Moment, StatePrecision};
 use crate::error::{Result, TransformerError};
 use crate::forward::Keep;
 use crate::gradients::Gradients;
-use crate::lora::{Lora, LoraOptions};
+use crate::lora::{Lora, LoraOptions, frozen_bytes};
 use crate::memory::{
     MemoryUse, adapter_bytes, check_free, optimizer_bytes, parameter_bytes, tensor_bytes,
 };
@@ -30,9 +30,6 @@ pub struct Model<D: Device> {
     pub(crate) training: Option<Training<D>>,
     pub(crate) free_memory: MemoryProbe,
 }
-
-/// Most bytes of a value of a frozen matrix.
-const FROZEN_BYTES: u64 = 4;
 
 /// What only a model that learns needs.
 pub(crate) struct Training<D: Device> {
@@ -122,12 +119,17 @@ impl<D: Device> Model<D> {
     /// Sets how a model that has not learned anything yet learns; adapters start fresh.
     ///
     /// # Errors
-    /// Adapters that do not fit the model; the device's memory.
+    /// A model that has adapters or has learned; adapters that do not fit the model; the device's memory.
     pub fn set_training_options(&mut self, options: TrainingOptions) -> Result<()> {
-        self.training = None;
+        if self.lora.is_some() || self.training.is_some() {
+            return Err(TransformerError::invalid(
+                "how a model learns is set once, before it learns: its weights hold its adapters",
+            ));
+        }
         self.lora = match &options.lora {
             Some(lora) => {
-                let needed = adapter_bytes(&self.config, &lora.adapter, FROZEN_BYTES);
+                let frozen_bytes = frozen_bytes(&*self.device, &self.weights, &lora.adapter)?;
+                let needed = adapter_bytes(&self.config, &lora.adapter, frozen_bytes);
                 self.check_memory(MemoryUse::Adapters, needed)?;
                 Some(Lora::new(&*self.device, &self.config, lora, &self.weights)?)
             }
@@ -222,6 +224,11 @@ impl<D: Device> Model<D> {
             lora.apply(&*self.device, &mut self.weights)?;
         }
         Ok(())
+    }
+
+    /// Digest of the matrices that the adapters belong to; empty without adapters.
+    pub(crate) fn base_digest(&self) -> &str {
+        self.lora.as_ref().map_or("", |lora| &lora.base_digest)
     }
 
     /// What the optimizer changes.

@@ -141,7 +141,14 @@ impl<D: Device> Policy for DevicePolicy<D> {
             Some(lora) => {
                 let trained = model.trained().iter();
                 let mut tensors = trained.map(|spec| named(spec, model.read_adapter(&spec.name)));
-                write_adapter_directory(directory, &lora.adapter, model.config(), &mut tensors)
+                let (adapter, config) = (&lora.adapter, model.config());
+                write_adapter_directory(
+                    directory,
+                    adapter,
+                    config,
+                    model.base_digest(),
+                    &mut tensors,
+                )
             }
             None => {
                 let parameters = model.parameters().iter();
@@ -178,7 +185,13 @@ impl<D: Device> Policy for DevicePolicy<D> {
 impl<D: Device> DevicePolicy<D> {
     /// The part of [`Policy::load`] that is done where adapters are trained: the model itself stays as it is.
     fn load_adapters(&mut self, directory: &Path, ours: &AdapterConfig) -> azr_plugin::Result<()> {
+        if !AdapterFile::is_at(directory) {
+            let message = format!("`{}` holds a model, not adapters", directory.display());
+            return Err(PluginError::new(ErrorCode::InvalidInput, message)
+                .with_hint("leave the backend option `lora` out"));
+        }
         let file = AdapterFile::open(directory, self.model.config()).map_err(weights_error)?;
+        file.check_base(self.model.base_digest()).map_err(weights_error)?;
         let theirs = file.config();
         if (theirs.rank, theirs.alpha, &theirs.targets) != (ours.rank, ours.alpha, &ours.targets) {
             let show = |c: &AdapterConfig| {
@@ -191,7 +204,7 @@ impl<D: Device> DevicePolicy<D> {
             return Err(PluginError::new(ErrorCode::InvalidInput, message)
                 .with_hint("set the backend option `lora` to what the checkpoint has"));
         }
-        // Everything is read before anything changes.
+        // All adapters are read before anything changes.
         let specs = self.model.trained().to_vec();
         let mut values = BTreeMap::new();
         for spec in specs {

@@ -1,4 +1,4 @@
-//! Learning: gradients of the policy loss over a whole update, accumulated in micro-batches, and one AdamW step.
+//! Learning: gradients of the policy loss over a whole update, accumulated in micro-batches, and one optimizer step.
 
 use std::ops::Range;
 
@@ -21,7 +21,7 @@ use crate::score::{HEAD_ROWS, chunks};
 pub const DEFAULT_MICRO_BATCH_ROWS: usize = 2048;
 
 impl<D: Device> Model<D> {
-    /// Accumulates gradients over all sequences and takes one AdamW step with clipping of the global norm.
+    /// Accumulates gradients over all sequences and takes one optimizer step with clipping of the global norm.
     ///
     /// At most `max_rows` rows are computed together (a longer sequence is computed alone); the result does not
     /// depend on it beyond rounding. Gradients and moments are allocated by the first call. Weight decay applies to
@@ -38,9 +38,14 @@ impl<D: Device> Model<D> {
     ) -> Result<UpdateReport> {
         self.check_update(request)?;
         let kind = request.optimizer.kind;
-        let mut training = match self.training.take() {
-            Some(training) if training.optimizer.kind == kind => training,
-            _ => self.new_training(kind)?,
+        let mut training = match self.training.take_if(|state| state.optimizer.kind == kind) {
+            Some(training) => training,
+            // State of another kind stays if the new one does not fit.
+            None => {
+                let training = self.new_training(kind)?;
+                self.training = None;
+                training
+            }
         };
         let report = self.update_with(&mut training, request, max_rows, context);
         self.training = Some(training);

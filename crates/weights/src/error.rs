@@ -62,6 +62,14 @@ pub enum WeightsError {
         /// The shape that the config asks for.
         expected: Vec<usize>,
     },
+    /// Adapters were trained on another model.
+    #[error("`{}` holds adapters of another model of the same shape: `{base}`", path.display())]
+    OtherBase {
+        /// The adapters' file.
+        path: PathBuf,
+        /// Name or path that the model had.
+        base: String,
+    },
     /// A config contradicts itself.
     #[error("invalid model config: {reason}")]
     InvalidConfig {
@@ -134,6 +142,16 @@ impl WeightsError {
         match self {
             Self::Io { source, path, .. } => io_hint(source.kind(), path),
             Self::Malformed { .. } => Some("fetch or write the file again".into()),
+            Self::Unsupported { path, .. } | Self::MissingTensor { path, .. } | Self::WrongShape { path, .. }
+                if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("adapter_")) =>
+            {
+                Some(
+                    "supported are LoRA adapters of one rank as PEFT writes them, with the model they were made for; \
+                     others can be merged by PEFT itself (`merge_and_unload`)"
+                        .into(),
+                )
+            }
+            Self::OtherBase { .. } => Some("give the model that the adapters were trained on, unchanged".into()),
             Self::Unsupported { .. } => Some(
                 "supported are Llama and Qwen2 models as safetensors (F32, F16, BF16) or GGUF \
                  (F32, F16, BF16, Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, Q4_K, Q5_K, Q6_K)"

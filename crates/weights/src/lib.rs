@@ -27,7 +27,8 @@ mod safetensors_file;
 mod safetensors_writer;
 
 pub use adapter::{
-    AdapterConfig, AdapterFile, AdapterSpec, Projection, merge_adapters, write_adapter_directory,
+    AdapterConfig, AdapterFile, AdapterSpec, BaseDigest, Projection, merge_adapters,
+    write_adapter_directory,
 };
 pub use atomic::write_file;
 pub use config::{Family, ModelConfig, TensorSpec};

@@ -87,6 +87,13 @@ impl ModelFile {
         }
     }
 
+    /// Whether every matrix of the layers is stored as bfloat16.
+    pub fn has_bf16_layers(&self) -> bool {
+        let layers = self.config.tensors().into_iter();
+        let mut matrices = layers.filter(|t| t.shape.len() == 2 && t.name.contains(".layers."));
+        matrices.all(|tensor| self.stored_type(&tensor.name).as_deref() == Some("BF16"))
+    }
+
     /// How the elements of a tensor are stored, for example `Q4_K` or `BF16`.
     pub(crate) fn stored_type(&self, name: &str) -> Option<String> {
         match &self.source {

@@ -121,7 +121,7 @@ impl Options {
         if let Some(lora) = &training.lora {
             lora.adapter
                 .check(model)
-                .map_err(|error| PluginError::new(ErrorCode::InvalidConfig, error.to_string()))?;
+                .map_err(|reason| PluginError::new(ErrorCode::InvalidConfig, reason))?;
         }
         Ok(MemoryPlan::new(model, &training, &self.limits(), workload))
     }

@@ -5,6 +5,7 @@ use azr_weights::{AdapterConfig, Family, Projection};
 
 use super::gradients::plain_loss;
 use super::{loss_spec, tiny_model, update_request};
+use crate::lora::frozen_bytes;
 use crate::parameters::{Tensor, TensorMut};
 use crate::reference::Reference;
 use crate::{LoraOptions, Model, TrainingOptions, TransformerError};
@@ -177,4 +178,23 @@ fn adapters_that_do_not_fit_are_refused_in_words() {
     assert!(error.to_string().contains("rank is 9, must be 1 to 8 for the 8 by 12"), "{error}");
     let error = model.set_training_options(options(2, &[])).unwrap_err();
     assert!(error.to_string().contains("no targets"), "{error}");
+    model.set_training_options(options(2, &[Projection::K])).unwrap();
+    let error = model.set_training_options(TrainingOptions::default()).unwrap_err();
+    assert!(error.to_string().contains("once"), "adapters would become part of the base: {error}");
+}
+
+#[test]
+fn a_base_in_bf16_takes_half_the_memory() {
+    let frozen = |model: &Model<Reference>| {
+        let lora = options(1, &[Projection::Up]).lora.unwrap();
+        frozen_bytes(&*model.device, &model.weights, &lora.adapter).unwrap()
+    };
+    let mut model = tiny_model(Family::Llama, true);
+    assert_eq!(frozen(&model), 4);
+    for layer in 0..2 {
+        let name = format!("model.layers.{layer}.mlp.up_proj.weight");
+        let n = model.read(&name).unwrap().len();
+        model.write(&name, &vec![1.5; n]).unwrap();
+        assert_eq!(frozen(&model), if layer == 0 { 4 } else { 2 });
+    }
 }

@@ -25,7 +25,7 @@ fn an_unknown_configuration_key() {
     assert_says(&text, &["bach_size", "hint:"]);
     let text =
         failure(&w, &["train", "--model=model", "--set=optimizer.options.lerning_rate=2"], 2);
-    assert_says(&text, &["lerning_rate", "trr++"]);
+    assert_says(&text, &["lerning_rate", "policy-gradient"]);
     fs::write(w.path("c.toml"), "stepz = 3\n").unwrap();
     let text = failure(&w, &["train", "--model=model", "--config=c.toml"], 2);
     assert_says(&text, &["stepz"]);

@@ -124,7 +124,9 @@ fn open(way: &Way, model: &Path) -> Box<dyn Policy> {
     }
     let backend = host.create_backend("cpu", way.options.clone()).unwrap();
     let vocabulary = tiny_vocabulary();
-    backend.open(&ModelSpec { path: model.to_owned(), vocabulary, eos: vec![0] }).unwrap()
+    backend
+        .open(&ModelSpec { path: model.to_owned(), vocabulary, eos: vec![0], learns: true })
+        .unwrap()
 }
 
 /// Groups of responses of the first weights, with prompts of different lengths.

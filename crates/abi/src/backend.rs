@@ -12,6 +12,7 @@ pub struct ModelSpec {
     pub path: RVec<u8>,
     pub vocabulary: RVec<RVec<u8>>,
     pub eos: RVec<u32>,
+    pub learns: bool,
     pub ext_json: RString,
 }
 

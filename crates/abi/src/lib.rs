@@ -52,7 +52,8 @@ pub use executor::{
     ExecutorSourceObject, Job, JobReport, Limits, Outcome, Protection,
 };
 pub use optimizer::{
-    GroupStats, OptimizerApi, OptimizerApi_TO, OptimizerObject, RolloutSummary, StepPlan,
+    GroupStats, OptimizerApi, OptimizerApi_TO, OptimizerNeeds, OptimizerObject, RolloutSummary,
+    StepPlan,
 };
 pub use tokenizer::{TokenizerApi, TokenizerApi_TO, TokenizerInfo, TokenizerObject};
 

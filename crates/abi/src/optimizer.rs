@@ -41,9 +41,20 @@ pub struct StepPlan {
     pub ext_json: RString,
 }
 
+/// Mirror of `OptimizerNeeds`.
+#[repr(C)]
+#[derive(Debug, Clone, StableAbi)]
+pub struct OptimizerNeeds {
+    pub reference: bool,
+    pub several_answers: bool,
+    pub ext_json: RString,
+}
+
 /// Mirror of `RlOptimizer`.
 #[sabi_trait]
 pub trait OptimizerApi: Send + Sync {
+    fn needs(&self) -> AbiResult<OptimizerNeeds>;
+
     #[sabi(last_prefix_field)]
     fn plan(&self, step: u64, rollouts: RVec<RolloutSummary>) -> AbiResult<StepPlan>;
 }

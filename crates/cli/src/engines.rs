@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use azr_host::Host;
-use azr_plugin::{Executor, ModelSpec};
+use azr_plugin::{Executor, ModelSpec, RlOptimizer};
 use azr_run::{EngineChoice, RunConfig};
 use azr_selfplay::Engines;
 use serde_json::{Value, json};
@@ -38,7 +38,7 @@ pub(crate) fn host(files: &[PathBuf]) -> Result<Host> {
 /// Makes every engine that `config` chose, with the model at `model` open.
 pub(crate) fn create(host: &Host, config: &RunConfig, model: &Path) -> Result<Engines> {
     // Cheap engines first, so that a wrong option is told before gigabytes are read.
-    let optimizer = host.create_optimizer(&config.optimizer.name, options(&config.optimizer)?)?;
+    let optimizer = optimizer(host, config)?;
     let backend = host.create_backend(&config.backend.name, options(&config.backend)?)?;
     let executor = executor(host, &config.executor)?;
     warn_of_missing_protections(&*executor);
@@ -52,12 +52,17 @@ pub(crate) fn create(host: &Host, config: &RunConfig, model: &Path) -> Result<En
     let tokenizer = host.create_tokenizer(&config.tokenizer.name, tokenizer_options)?;
     let vocabulary = tokenizer.vocabulary()?;
     let eos = tokenizer.info().eos;
-    let spec = ModelSpec { path: model.to_owned(), vocabulary, eos };
+    let mut spec = ModelSpec { path: model.to_owned(), vocabulary, eos, learns: true };
     let policy = backend.open(&spec)?;
     // Checkpoints are loaded into the policy, so that the reference of a resumed run is the same model.
-    let wants_reference = optimizer.plan(0, &[])?.loss.kl_coef != 0.0;
-    let reference = if wants_reference { Some(backend.open(&spec)?) } else { None };
+    spec.learns = false;
+    let reference = optimizer.needs().reference.then(|| backend.open(&spec)).transpose()?;
     Ok(Engines { tokenizer, policy, reference, domains, optimizer })
+}
+
+/// The RL optimizer that `config` chose.
+pub(crate) fn optimizer(host: &Host, config: &RunConfig) -> Result<Arc<dyn RlOptimizer>> {
+    Ok(host.create_optimizer(&config.optimizer.name, options(&config.optimizer)?)?)
 }
 
 /// The executor that `choice` names.

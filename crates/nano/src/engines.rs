@@ -54,7 +54,7 @@ impl Engines {
     ) -> Result<Box<dyn Policy>> {
         let backend = self.host.create_backend("cpu", json!({}))?;
         let (vocabulary, eos) = (tokenizer.vocabulary()?, tokenizer.info().eos);
-        Ok(backend.open(&ModelSpec { path: model.to_owned(), vocabulary, eos })?)
+        Ok(backend.open(&ModelSpec { path: model.to_owned(), vocabulary, eos, learns: true })?)
     }
 }
 

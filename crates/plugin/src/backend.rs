@@ -16,6 +16,8 @@ pub struct ModelSpec {
     pub vocabulary: Vec<Vec<u8>>,
     /// Ids that end a generation.
     pub eos: Vec<u32>,
+    /// Whether the policy will learn. One that will not needs nothing that only learning needs, adapters among it.
+    pub learns: bool,
 }
 
 /// Facts about an open model.

@@ -31,7 +31,7 @@ pub use domain::{
 pub use engine::{Engine, EngineInfo, EngineKind, ExecutorSource, Services};
 pub use error::{ErrorCode, PluginError, Result};
 pub use executor::{Executor, Job, JobReport, LimitKind, Limits, Outcome, Protection, Purpose};
-pub use optimizer::{GroupStats, RlOptimizer, Role, RolloutSummary, StepPlan};
+pub use optimizer::{GroupStats, OptimizerNeeds, RlOptimizer, Role, RolloutSummary, StepPlan};
 pub use tokenizer::{ControlTokens, Tokenizer, TokenizerInfo};
 
 // Authors need these two to declare options; re-exported so that a plugin depends on this crate alone.

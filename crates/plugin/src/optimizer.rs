@@ -66,8 +66,23 @@ pub struct StepPlan {
     pub groups: Vec<GroupStats>,
 }
 
+/// What an optimizer needs of a run, whatever the step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct OptimizerNeeds {
+    /// A reference model, because some plan has a [`LossSpec::kl_coef`]. It costs a second copy of the weights.
+    pub reference: bool,
+    /// Several answers to each task, because advantages compare the answers to one prompt.
+    pub several_answers: bool,
+}
+
 /// Turns one step's rewards into the plan of its update. A pure function of its options and arguments.
 pub trait RlOptimizer: Send + Sync {
-    /// The plan of update number `step` (0-based; schedules depend on it).
+    /// What a run must provide; asked before it starts.
+    fn needs(&self) -> OptimizerNeeds {
+        OptimizerNeeds::default()
+    }
+
+    /// The plan of update number `step` (0-based; schedules depend on it). Before a run starts, update 0 is planned
+    /// without rollouts, to look at its loss and optimizer.
     fn plan(&self, step: u64, rollouts: &[RolloutSummary]) -> Result<StepPlan>;
 }

@@ -34,6 +34,13 @@ pub enum Estimator {
     LeaveOneOut,
 }
 
+impl Estimator {
+    /// Whether responses are measured against others to the same prompt.
+    pub const fn is_per_prompt(self) -> bool {
+        matches!(self, Self::PromptRelative | Self::PromptMean | Self::LeaveOneOut)
+    }
+}
+
 /// What an estimator needs to know about one rollout.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rollout {
@@ -76,11 +83,9 @@ pub fn advantages(estimator: Estimator, rollouts: &[Rollout]) -> Result<Vec<Adva
     let mut members: BTreeMap<(u32, u32), Vec<usize>> = BTreeMap::new();
     for (index, rollout) in rollouts.iter().enumerate() {
         let baseline = match estimator {
-            Estimator::TokenWhitening | Estimator::SequenceZScore => (rollout.group, 0),
             Estimator::Global => (0, 0),
-            Estimator::PromptRelative | Estimator::PromptMean | Estimator::LeaveOneOut => {
-                (rollout.group, rollout.prompt)
-            }
+            _ if estimator.is_per_prompt() => (rollout.group, rollout.prompt),
+            _ => (rollout.group, 0),
         };
         members.entry(baseline).or_default().push(index);
     }

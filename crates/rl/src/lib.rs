@@ -1,7 +1,8 @@
 //! The mathematics of reinforcement learning from self-play: token losses, advantages, loss weights,
 //! learning-rate schedules and float64 optimizers against which backends are checked.
 //!
-//! Everything here is a pure function of its arguments; backends call [`token_loss`], RL optimizers the rest.
+//! Everything here is a pure function of its arguments; backends call [`response_losses`], [`NEWTON_SCHULZ`] and
+//! [`muon_scale`], RL optimizers the rest.
 
 mod adamw;
 mod advantage;

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use toml::{Table, Value};
 
-use crate::profiles::DEFAULT_MODEL;
+use crate::profiles::{DEFAULT_MODEL, VARIED};
 use crate::{Profile, Result, RunError};
 
 /// An engine by name, with its own options; the host checks them against the engine's schema.
@@ -77,7 +77,8 @@ pub struct RunConfig {
 impl RunConfig {
     /// Layers a file, the values of command-line flags and `section.key=value` overrides, in this order, over the
     /// profile's defaults. The last layer that names a `profile` chooses it, else the model does. Domains are chosen,
-    /// not added: a default domain that is not named is left out. Unknown keys are errors.
+    /// not added: a default domain that is not named is left out. So is what a profile says about an algorithm or an
+    /// optimizer when another is named. Unknown keys are errors.
     pub fn layered(file: Option<&Path>, flags: Table, overrides: &[String]) -> Result<Self> {
         let mut layer = Table::new();
         if let Some(path) = file {
@@ -102,6 +103,14 @@ impl RunConfig {
         let mut defaults = Self::of_profile(profile);
         if let Some(named) = layer.get("domains").and_then(Value::as_table) {
             defaults.domains.retain(|name, _| named.contains_key(name));
+        }
+        let optimizer = layer.get("optimizer");
+        let named = |key| optimizer.and_then(|optimizer| optimizer.get(key));
+        if named("name").is_some_and(|name| name.as_str() != Some(&defaults.optimizer.name)) {
+            defaults.optimizer.options.clear();
+        }
+        if named("options").is_some_and(|options| options.get("algorithm").is_some()) {
+            defaults.optimizer.options.retain(|key, _| !VARIED.contains(&key));
         }
         let mut merged = Table::try_from(defaults).map_err(|e| invalid(e.to_string()))?;
         merge(&mut merged, layer);

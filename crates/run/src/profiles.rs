@@ -17,6 +17,9 @@ pub const NANO: &str = "nano";
 /// The model of a run that names none.
 pub(crate) const DEFAULT_MODEL: &str = "smollm2-135m";
 
+/// Options by which profiles vary the optimizer's own algorithm; an algorithm that is named is meant as published.
+pub(crate) const VARIED: [&str; 3] = ["estimator", "clip_high", "dual_clip"];
+
 /// A named set of defaults; `ARCHITECTURE.md` tells where they differ.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -90,14 +93,14 @@ fn robust() -> RunConfig {
         tokenizer: EngineChoice::named("hf"),
         backend: EngineChoice::named("cpu"),
         executor: EngineChoice::named("auto"),
-        optimizer: EngineChoice::named("trr++"),
+        optimizer: EngineChoice::named("policy-gradient"),
         domains: BTreeMap::from([("code".to_owned(), Table::new())]),
     }
 }
 
 /// The published system. Its prompts, references and lengths fit models of 3 B parameters and more.
 fn paper() -> RunConfig {
-    let mut optimizer = EngineChoice::named("trr++");
+    let mut optimizer = EngineChoice::named("policy-gradient");
     for (key, value) in [("clip_high", 0.2), ("dual_clip", 0.0), ("weight_decay", 0.01)] {
         optimizer.options.insert(key.to_owned(), Value::Float(value));
     }
@@ -120,7 +123,7 @@ fn paper() -> RunConfig {
 
 /// What teaches the built-in model within ten minutes on two cores; `docs/learning.md` has what was tried.
 fn nano() -> RunConfig {
-    let mut optimizer = EngineChoice::named("trr++");
+    let mut optimizer = EngineChoice::named("policy-gradient");
     optimizer.options = toml::toml! {
         estimator = "prompt_relative"
         learning_rate = 1e-4
@@ -157,13 +160,42 @@ fn nano() -> RunConfig {
 
 #[cfg(test)]
 mod tests {
+    use azr_rl_policy_gradient::{Algorithm, Options};
+
     use super::*;
 
     #[test]
     fn the_paper_profile_sets_the_options_that_the_optimizer_calls_paper() {
         let options = RunConfig::of_profile(Profile::Paper).optimizer.options;
-        let options: azr_rl_policy_gradient::Options = options.try_into().unwrap();
-        assert_eq!(options, azr_rl_policy_gradient::Options::paper());
+        let options: Options = options.try_into().unwrap();
+        assert_eq!(options, Options::paper());
+    }
+
+    #[test]
+    fn a_named_algorithm_is_itself_under_every_profile() {
+        for profile in [Profile::Nano, Profile::Paper, Profile::Robust] {
+            for algorithm in Algorithm::ALL {
+                let named = Value::try_from(algorithm).unwrap();
+                let overrides =
+                    [format!("profile={profile}"), format!("optimizer.options.algorithm={named}")];
+                let config = RunConfig::layered(None, Table::new(), &overrides).unwrap();
+                let options: Options = config.optimizer.options.clone().try_into().unwrap();
+                assert_eq!(options.objective(), algorithm.objective(), "{overrides:?}");
+                let defaults: Options =
+                    RunConfig::of_profile(profile).optimizer.options.try_into().unwrap();
+                assert_eq!(
+                    (options.learning_rate, options.weight_decay),
+                    (defaults.learning_rate, defaults.weight_decay)
+                );
+            }
+        }
+        let overrides =
+            ["profile=nano", "optimizer.options.algorithm=dapo", "optimizer.options.clip_high=0.3"];
+        let config = RunConfig::layered(None, Table::new(), &overrides.map(str::to_owned)).unwrap();
+        assert_eq!(config.optimizer.options["clip_high"].as_float(), Some(0.3));
+        let overrides = ["profile=nano", "optimizer.name=other"].map(str::to_owned);
+        let config = RunConfig::layered(None, Table::new(), &overrides).unwrap();
+        assert!(config.optimizer.options.is_empty(), "another engine has other options");
     }
 
     #[test]
@@ -173,7 +205,7 @@ mod tests {
             config.validate().unwrap();
             assert_eq!(profile.to_string().parse::<Profile>().unwrap(), config.profile);
             let options = config.optimizer.options;
-            options.try_into::<azr_rl_policy_gradient::Options>().unwrap();
+            options.try_into::<Options>().unwrap();
         }
     }
 }

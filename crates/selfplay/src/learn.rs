@@ -92,7 +92,8 @@ fn score_with_reference(
     let scores = stage.phase(phase, total, |stage| {
         let context = PhaseContext { observer: stage.observer, phase, before: 0, total };
         let Some(reference) = &mut stage.engines.reference else {
-            return Err(no_reference(loss));
+            let message = "a plan with a kl_coef, but it did not say that it needs a reference";
+            return Err(SelfPlayError::contract("optimizer", message));
         };
         let scores = reference.score(&requests, &context);
         scores.map_err(|source| SelfPlayError::engine("reference", "score", source))
@@ -107,13 +108,6 @@ fn score_with_reference(
         sequence.reference_logprobs = scores;
     }
     Ok(())
-}
-
-fn no_reference(loss: &LossSpec) -> SelfPlayError {
-    SelfPlayError::config(
-        format!("the optimizer's kl_coef is {}, but there is no reference model", loss.kl_coef),
-        "give the run a reference, or set kl_coef = 0",
-    )
 }
 
 /// The optimizer's plan of update number `update`, checked.
@@ -133,9 +127,6 @@ pub(crate) fn plan(
             format!("the optimizer's temperature is {loss}, that of sampling is {sampling}"),
             "set both to the same value, or log-probabilities of training and sampling differ",
         ));
-    }
-    if plan.loss.kl_coef != 0.0 && engines.reference.is_none() {
-        return Err(no_reference(&plan.loss));
     }
     let has_shape = |rows: &[Vec<f32>]| {
         rows.len() == rollouts.len()

@@ -73,11 +73,24 @@ impl SelfPlay {
     ///
     /// # Errors
     /// Settings that make no run, kinds that no domain has, an optimizer whose temperature is not that of sampling or that
-    /// wants a reference where there is none.
+    /// needs a reference or several answers to a task where there are none.
     pub fn new(config: SelfPlayConfig, engines: Engines) -> Result<Self> {
         config.validate()?;
         let channels = channels(&config, &engines.domains)?;
         // Found out now rather than at the end of the first step, which can be an hour later.
+        let needs = engines.optimizer.needs();
+        if needs.reference && engines.reference.is_none() {
+            return Err(SelfPlayError::config(
+                "the optimizer needs a reference model and there is none",
+                "open the model a second time as `Engines::reference`, or set kl_coef = 0",
+            ));
+        }
+        if needs.several_answers && config.answers_per_task < 2 && !config.reuse_estimates {
+            return Err(SelfPlayError::config(
+                "the optimizer compares the answers to one task, and each task gets one answer",
+                "set selfplay.answers_per_task = 4, or selfplay.reuse_estimates = true",
+            ));
+        }
         plan(&engines, 0, &[], &config)?;
         let kinds = channels
             .iter()

@@ -23,8 +23,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let threads = arguments.next().map(|text| text.parse()).transpose()?;
     let backend =
         CpuBackend::create(Options { threads, ..Options::default() }, Services::default())?;
-    let model =
-        ModelSpec { path: Path::new(&path).to_path_buf(), vocabulary: Vec::new(), eos: Vec::new() };
+    let model = ModelSpec {
+        path: Path::new(&path).to_path_buf(),
+        vocabulary: Vec::new(),
+        eos: Vec::new(),
+        learns: true,
+    };
     let start = Instant::now();
     let mut policy = backend.open(&model)?;
     println!("{:?}, opened in {:.1} s", policy.info(), start.elapsed().as_secs_f64());

@@ -55,6 +55,7 @@ impl Engine for CpuBackend {
 impl Backend for CpuBackend {
     fn open(&self, model: &ModelSpec) -> Result<Box<dyn Policy>> {
         let (device, mut training) = (self.device.clone(), self.training.clone());
+        training.lora = training.lora.filter(|_| model.learns);
         if let Some(lora) = &mut training.lora {
             lora.adapter.base_model = model.path.display().to_string();
         }

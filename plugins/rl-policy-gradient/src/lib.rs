@@ -1,4 +1,4 @@
-//! TRR++ and its relatives as an RL optimizer plugin: policy gradients with a PPO-clip loss.
+//! Policy gradients with a PPO-clip loss as an RL optimizer plugin: TRR++ and its relatives.
 //!
 //! The mathematics is `azr-rl`'s; this crate turns options and rollouts into the plan of one update.
 
@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 
 use azr_plugin::serde_json::{self, json};
 use azr_plugin::{
-    Engine, ErrorCode, GroupStats, OptimizerSpec, PluginError, Result, RlOptimizer, Role,
-    RolloutSummary, Services, StepPlan,
+    Engine, ErrorCode, GroupStats, OptimizerNeeds, OptimizerSpec, PluginError, Result, RlOptimizer,
+    Role, RolloutSummary, Services, StepPlan,
 };
 use azr_rl::{Advantage, Rollout, advantages, learning_rate_factor, token_weights};
 
@@ -21,14 +21,14 @@ azr_plugin::export! {
     optimizers: [PolicyGradient],
 }
 
-/// The optimizer `trr++`: task-relative REINFORCE++ (arXiv 2505.03335) and, by the option `algorithm`, its relatives.
+/// The optimizer `policy-gradient`: task-relative REINFORCE++ (arXiv 2505.03335) and, by the option `algorithm`, its relatives.
 #[derive(Debug, Clone)]
 pub struct PolicyGradient {
     options: Options,
 }
 
 impl Engine for PolicyGradient {
-    const NAME: &'static str = "trr++";
+    const NAME: &'static str = "policy-gradient";
     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
     const SUMMARY: &'static str =
         "task-relative REINFORCE++ and other policy gradients with a PPO-clip loss";
@@ -46,6 +46,14 @@ impl Engine for PolicyGradient {
 }
 
 impl RlOptimizer for PolicyGradient {
+    fn needs(&self) -> OptimizerNeeds {
+        let objective = self.options.objective();
+        OptimizerNeeds {
+            reference: objective.kl_coef > 0.0,
+            several_answers: objective.estimator.is_per_prompt(),
+        }
+    }
+
     fn plan(&self, step: u64, rollouts: &[RolloutSummary]) -> Result<StepPlan> {
         let groups = Groups::of(rollouts);
         let objective = self.options.objective();
@@ -73,8 +81,9 @@ impl RlOptimizer for PolicyGradient {
 
 impl PolicyGradient {
     fn optimizer(&self, step: u64) -> OptimizerSpec {
-        let Options { optimizer: kind, learning_rate, schedule, warmup_steps, total_steps, .. } =
-            self.options;
+        let Options {
+            update_rule: kind, learning_rate, schedule, warmup_steps, total_steps, ..
+        } = self.options;
         let Options { beta1, beta2, epsilon, weight_decay, max_grad_norm, .. } = self.options;
         let factor = learning_rate_factor(schedule, step, warmup_steps, total_steps.unwrap_or(0));
         let learning_rate = (f64::from(learning_rate) * factor) as f32;
@@ -236,6 +245,18 @@ mod tests {
         let plan = engine(options).plan(0, &rollouts).unwrap();
         assert_eq!(plan.advantages.concat(), [1.0, -1.0, 0.0, 1.0, -1.0]);
         assert_eq!(plan.weights.concat(), [0.2; 5]);
+    }
+
+    #[test]
+    fn needs_follow_the_objective() {
+        let needs = |algorithm| {
+            let options = Options { algorithm, ..Options::default() };
+            let OptimizerNeeds { reference, several_answers } = engine(options).needs();
+            (reference, several_answers)
+        };
+        assert_eq!(needs(Algorithm::TaskRelative), (false, false));
+        assert_eq!(needs(Algorithm::Grpo), (true, true));
+        assert_eq!(needs(Algorithm::Gspo), (false, true));
     }
 
     #[test]

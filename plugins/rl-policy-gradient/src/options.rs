@@ -1,11 +1,11 @@
-//! The options of `trr++`.
+//! The options of `policy-gradient`.
 
 use azr_plugin::{ErrorCode, OptimizerKind, PluginError, Ratio, Result};
 use azr_rl::{Aggregation, Algorithm, Estimator, Objective, Schedule};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Options of the `trr++` optimizer. The defaults are the `robust` profile; [`Options::paper`] has the published ones.
+/// Options of the `policy-gradient` optimizer. The defaults are the `robust` profile; [`Options::paper`] has the published ones.
 ///
 /// `algorithm` names a published algorithm; each of the options from `estimator` to `kl_coef` that is given replaces what
 /// the algorithm says.
@@ -38,7 +38,7 @@ pub struct Options {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub aggregation: Option<Aggregation>,
     /// What the aggregation `sequence_sum` divides by, in tokens; more than 0. It only scales the gradient, which AdamW
-    /// takes out again unless `max_grad_norm` clips.
+    /// takes out again unless `max_grad_norm` clips or the gradient comes near `epsilon`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub length_divisor: Option<f32>,
     /// Weight of the entropy bonus.
@@ -54,7 +54,7 @@ pub struct Options {
     pub temperature: f32,
     /// How gradients become steps: `adamw`, or `muon` for hidden matrices (their momentum decays by `beta1`). Both take
     /// the same learning rates.
-    pub optimizer: OptimizerKind,
+    pub update_rule: OptimizerKind,
     /// Peak learning rate.
     #[schemars(range(min = 0.0))]
     pub learning_rate: f32,
@@ -64,7 +64,7 @@ pub struct Options {
     pub schedule: Schedule,
     /// Updates until a `linear` or `cosine` schedule reaches 0.
     pub total_steps: Option<u64>,
-    /// First-moment decay of AdamW.
+    /// First-moment decay of AdamW, and of Muon's momentum.
     #[schemars(range(min = 0.0, max = 1.0))]
     pub beta1: f32,
     /// Second-moment decay of AdamW.
@@ -143,6 +143,21 @@ impl Options {
                 return Err(invalid(format!("option {name} is {value}, it must be {range}")));
             }
         }
+        let Objective { ratio, aggregation, .. } = self.objective();
+        let (clips, divides) = (ratio != Ratio::None, aggregation == Aggregation::SequenceSum);
+        for (name, value, is_used, user) in [
+            ("clip_low", self.clip_low, clips, "a ratio"),
+            ("clip_high", self.clip_high, clips, "a ratio"),
+            ("dual_clip", self.dual_clip, clips, "a ratio"),
+            ("length_divisor", self.length_divisor, divides, "the aggregation `sequence_sum`"),
+        ] {
+            if value.is_some() && !is_used {
+                return Err(invalid(format!("option {name} needs {user}, which is not in use"))
+                    .with_hint(format!(
+                        "leave {name} out; name the algorithm where a profile sets it"
+                    )));
+            }
+        }
         match (self.schedule, self.total_steps) {
             (Schedule::Linear | Schedule::Cosine, None | Some(0)) => {
                 Err(invalid("a linear or cosine schedule has no end".into())
@@ -167,7 +182,7 @@ impl Default for Options {
             entropy_coef: None,
             kl_coef: None,
             temperature: 1.0,
-            optimizer: OptimizerKind::Adamw,
+            update_rule: OptimizerKind::Adamw,
             learning_rate: 1e-6,
             warmup_steps: 0,
             schedule: Schedule::Constant,
@@ -240,7 +255,7 @@ mod tests {
             (r#"{"beta2": 1.0}"#, "beta2"),
             (r#"{"epsilon": 0}"#, "epsilon"),
             (r#"{"kl_coef": -0.1}"#, "kl_coef"),
-            (r#"{"length_divisor": 0}"#, "length_divisor"),
+            (r#"{"algorithm": "dr_grpo", "length_divisor": 0}"#, "length_divisor"),
         ] {
             let options: Options = serde_json::from_str(json).unwrap();
             let error = options.check().unwrap_err();
@@ -249,6 +264,18 @@ mod tests {
         }
         let nan = Options { max_grad_norm: f32::NAN, ..Options::default() };
         assert!(nan.check().is_err());
+    }
+
+    #[test]
+    fn what_would_be_ignored_is_refused() {
+        for (json, name) in [
+            (r#"{"algorithm": "rloo", "clip_high": 0.2}"#, "clip_high"),
+            (r#"{"ratio": "none", "dual_clip": 0}"#, "dual_clip"),
+            (r#"{"length_divisor": 64}"#, "length_divisor"),
+        ] {
+            let options: Options = serde_json::from_str(json).unwrap();
+            assert!(options.check().unwrap_err().message.contains(name));
+        }
     }
 
     #[test]

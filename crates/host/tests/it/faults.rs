@@ -45,7 +45,14 @@ fn request() -> GenerateRequest {
 
 fn open(host: &Host, fault: &str) -> Box<dyn Policy> {
     let backend = host.create_backend("echo", json!({"fault": fault})).unwrap();
-    backend.open(&ModelSpec { path: "m".into(), vocabulary: Vec::new(), eos: Vec::new() }).unwrap()
+    backend
+        .open(&ModelSpec {
+            path: "m".into(),
+            vocabulary: Vec::new(),
+            eos: Vec::new(),
+            learns: true,
+        })
+        .unwrap()
 }
 
 #[test]

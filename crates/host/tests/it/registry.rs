@@ -21,7 +21,7 @@ fn names(host: &Host) -> Vec<String> {
 }
 
 fn model() -> ModelSpec {
-    ModelSpec { path: "m".into(), vocabulary: Vec::new(), eos: Vec::new() }
+    ModelSpec { path: "m".into(), vocabulary: Vec::new(), eos: Vec::new(), learns: true }
 }
 
 #[test]

@@ -147,8 +147,12 @@ fn tokenizer(out: &mut String, tokenizer: &dyn Tokenizer) {
 }
 
 fn backend(out: &mut String, backend: &dyn Backend) {
-    let model =
-        ModelSpec { path: "a/b.gguf".into(), vocabulary: vec![vec![], vec![0, 255]], eos: vec![1] };
+    let model = ModelSpec {
+        path: "a/b.gguf".into(),
+        vocabulary: vec![vec![], vec![0, 255]],
+        eos: vec![1],
+        learns: true,
+    };
     let mut policy = backend.open(&model).unwrap();
     note(out, policy.info());
     let sampling = Sampling {
@@ -250,6 +254,7 @@ fn optimizer(out: &mut String, optimizer: &dyn RlOptimizer) {
         reward,
         n_tokens: 3,
     };
+    note(out, optimizer.needs());
     let rollouts = [rollout(Role::Propose, -0.5), rollout(Role::Solve, 1.0)];
     note(out, optimizer.plan(0, &rollouts));
     note(out, optimizer.plan(u64::MAX, &rollouts));

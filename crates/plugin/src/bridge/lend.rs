@@ -192,6 +192,10 @@ impl DomainApi for Guarded<Box<dyn Domain>> {
 }
 
 impl OptimizerApi for Guarded<Box<dyn RlOptimizer>> {
+    fn needs(&self) -> AbiResult<abi::OptimizerNeeds> {
+        self.call(|optimizer| Ok(optimizer.needs()))
+    }
+
     fn plan(&self, step: u64, rollouts: RVec<abi::RolloutSummary>) -> AbiResult<abi::StepPlan> {
         self.call(|optimizer| optimizer.plan(step, &plain(rollouts)?))
     }

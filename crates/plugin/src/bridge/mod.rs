@@ -172,7 +172,7 @@ impl Module {
     ) -> Result<Arc<dyn RlOptimizer>> {
         let object =
             self.create(self.module.create_optimizer(), name, options, &Services::default())?;
-        Ok(remote::optimizer(label(EngineKind::Optimizer, name, &self.id), object))
+        remote::optimizer(label(EngineKind::Optimizer, name, &self.id), object)
     }
 
     fn create<T>(

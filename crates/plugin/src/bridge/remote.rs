@@ -16,10 +16,10 @@ use super::context::lend;
 use super::mirror::{Mirror, answer, batch, path};
 use crate::{
     Answer, Backend, CallContext, Completion, ControlTokens, Domain, ErrorCode, Executor,
-    ExecutorSource, GenerateRequest, Grade, Job, JobReport, Message, ModelSpec, PluginError,
-    Policy, PolicyInfo, Prompt, Proposal, ProposeRequest, Protection, Result, RlOptimizer,
-    RolloutSummary, ScoreRequest, StepPlan, Task, TaskKind, Tokenizer, TokenizerInfo, UpdateReport,
-    UpdateRequest, Validation,
+    ExecutorSource, GenerateRequest, Grade, Job, JobReport, Message, ModelSpec, OptimizerNeeds,
+    PluginError, Policy, PolicyInfo, Prompt, Proposal, ProposeRequest, Protection, Result,
+    RlOptimizer, RolloutSummary, ScoreRequest, StepPlan, Task, TaskKind, Tokenizer, TokenizerInfo,
+    UpdateReport, UpdateRequest, Validation,
 };
 
 pub(crate) fn tokenizer(label: String, object: TokenizerObject) -> Result<Arc<dyn Tokenizer>> {
@@ -45,8 +45,9 @@ pub(crate) fn domain(label: String, object: DomainObject) -> Result<Arc<dyn Doma
     Ok(Arc::new(RemoteDomain { object, label, kinds }))
 }
 
-pub(crate) fn optimizer(label: String, object: OptimizerObject) -> Arc<dyn RlOptimizer> {
-    Arc::new(RemoteOptimizer { object, label })
+pub(crate) fn optimizer(label: String, object: OptimizerObject) -> Result<Arc<dyn RlOptimizer>> {
+    let needs = answer(object.needs())?;
+    Ok(Arc::new(RemoteOptimizer { object, label, needs }))
 }
 
 fn expect_len(label: &str, what: &str, got: usize, expected: usize) -> Result<()> {
@@ -261,9 +262,14 @@ impl Domain for RemoteDomain {
 struct RemoteOptimizer {
     object: OptimizerObject,
     label: String,
+    needs: OptimizerNeeds,
 }
 
 impl RlOptimizer for RemoteOptimizer {
+    fn needs(&self) -> OptimizerNeeds {
+        self.needs
+    }
+
     fn plan(&self, step: u64, rollouts: &[RolloutSummary]) -> Result<StepPlan> {
         let plan: StepPlan = answer(self.object.plan(step, batch(rollouts)))?;
         for (what, rows) in [("advantage rows", &plan.advantages), ("weight rows", &plan.weights)] {

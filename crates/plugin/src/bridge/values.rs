@@ -7,10 +7,10 @@ use super::mirror::{Mirror, unknown_code};
 use crate::{
     Answer, Completion, ControlTokens, EngineInfo, EngineKind, ErrorCode, FinishReason,
     GenerateRequest, Grade, GroupStats, Job, JobReport, LimitKind, Limits, LossSpec, Message,
-    ModelSpec, OptimizerKind, OptimizerSpec, Outcome, PluginError, PolicyInfo, Prompt, PromptBody,
-    Proposal, ProposeRequest, Protection, Purpose, Ratio, ReferenceRule, Result, Role,
-    RolloutSummary, Sampling, ScoreRequest, StepPlan, Task, TaskKind, TokenizerInfo, TrainSequence,
-    UpdateBounds, UpdateReport, UpdateRequest, Validation,
+    ModelSpec, OptimizerKind, OptimizerNeeds, OptimizerSpec, Outcome, PluginError, PolicyInfo,
+    Prompt, PromptBody, Proposal, ProposeRequest, Protection, Purpose, Ratio, ReferenceRule,
+    Result, Role, RolloutSummary, Sampling, ScoreRequest, StepPlan, Task, TaskKind, TokenizerInfo,
+    TrainSequence, UpdateBounds, UpdateReport, UpdateRequest, Validation,
 };
 
 macro_rules! structs {
@@ -32,7 +32,7 @@ macro_rules! structs {
 structs! {
     Message { role, content };
     TokenizerInfo { vocab_size, bos, eos, has_chat_template } + ext_json;
-    ModelSpec { path, vocabulary, eos } + ext_json;
+    ModelSpec { path, vocabulary, eos, learns } + ext_json;
     PolicyInfo { family, device, n_parameters, vocab_size, context_length } + ext_json;
     Sampling { temperature, top_p, max_new_tokens, stop } + ext_json;
     GenerateRequest { prompt, seeds, sampling } + ext_json;
@@ -60,6 +60,7 @@ structs! {
     Validation { task, well_formed, reason } + ext_json;
     Answer { task, response } + ext_json;
     Grade { score, well_formed, reason } + ext_json;
+    OptimizerNeeds { reference, several_answers } + ext_json;
     RolloutSummary { domain, kind, role, prompt_index, reward, n_tokens } + ext_json;
     GroupStats { group, mean, std, n_rollouts } + ext_json;
     StepPlan { advantages, weights, loss, optimizer, groups } + ext_json;

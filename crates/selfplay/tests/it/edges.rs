@@ -1,5 +1,6 @@
 //! Batches that come out short, engines that misbehave, settings that make no run.
 
+use azr_rl_policy_gradient::Algorithm;
 use azr_selfplay::{Observer, Phase, RolloutPhase, SelfPlayConfig, SelfPlayError, Silent};
 
 use crate::toy::{Call, Toy};
@@ -157,6 +158,28 @@ fn an_empty_run_can_start_from_nothing() {
     let mut selfplay = Toy::default().start(small()).unwrap();
     let output = selfplay.step(1, &Silent).unwrap();
     assert!(!output.admitted.is_empty(), "proposals without references");
+}
+
+#[test]
+fn a_reference_that_loses_scores_is_named() {
+    let toy = Toy {
+        algorithm: Algorithm::Grpo,
+        has_reference: true,
+        short_scores: true,
+        ..Toy::default()
+    };
+    let config = SelfPlayConfig { answers_per_task: 2, ..small() };
+    let error = toy.start(config).unwrap().step(1, &Silent).unwrap_err();
+    assert!(error.to_string().starts_with("reference broke its contract"), "{error}");
+}
+
+#[test]
+fn an_optimizer_that_wants_a_reference_too_late_is_named() {
+    let mut selfplay = Toy { late_kl: true, ..Toy::default() }.start(small()).unwrap();
+    selfplay.seed(&Silent).unwrap();
+    run(&mut selfplay, 1..=1);
+    let error = selfplay.step(2, &Silent).unwrap_err();
+    assert!(error.to_string().starts_with("optimizer broke its contract"), "{error}");
 }
 
 #[test]

@@ -261,10 +261,11 @@ fn tasks_can_be_answered_several_times() {
 #[test]
 fn the_reference_stays_what_the_policy_was() {
     let toy = Toy { algorithm: Algorithm::Grpo, ..Toy::default() };
-    let message = toy.start(small()).unwrap_err().to_string();
-    assert!(message.contains("kl_coef is 0.04") && message.contains("reference"), "{message}");
+    let config = SelfPlayConfig { answers_per_task: 2, ..small() };
+    let message = toy.start(config.clone()).unwrap_err().to_string();
+    assert!(message.contains("reference"), "{message}");
     let toy = Toy { has_reference: true, ..toy };
-    let mut selfplay = toy.start(small()).unwrap();
+    let mut selfplay = toy.start(config.clone()).unwrap();
     selfplay.seed(&Silent).unwrap();
     let outputs = run(&mut selfplay, 1..=3);
     assert!(outputs.iter().all(|output| output.metrics.contains_key("update/kl")));
@@ -278,9 +279,22 @@ fn the_reference_stays_what_the_policy_was() {
         assert_eq!(sequence.reference_logprobs, vec![-1.0; sequence.response.len()]);
     }
     let plain = Toy { algorithm: Algorithm::Dapo, ..Toy::default() };
-    let mut selfplay = plain.start(small()).unwrap();
+    let mut selfplay = plain.start(config).unwrap();
     selfplay.seed(&Silent).unwrap();
     assert!(!run(&mut selfplay, 1..=1)[0].metrics.contains_key("update/kl"));
+}
+
+#[test]
+fn answers_that_are_compared_must_be_several() {
+    let toy = Toy { algorithm: Algorithm::Rloo, ..Toy::default() };
+    let message = toy.start(small()).unwrap_err().to_string();
+    assert!(message.contains("selfplay.answers_per_task = 4"), "{message}");
+    for config in [
+        SelfPlayConfig { answers_per_task: 2, ..small() },
+        SelfPlayConfig { reuse_estimates: true, ..small() },
+    ] {
+        toy.start(config).unwrap();
+    }
 }
 
 #[test]

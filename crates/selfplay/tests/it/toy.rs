@@ -8,8 +8,8 @@ use std::sync::{Arc, Mutex};
 use azr_plugin::{
     Answer, CallContext, Completion, ControlTokens, Domain, Engine, ErrorCode, FinishReason,
     GenerateRequest, Grade, Message, PluginError, Policy, PolicyInfo, Prompt, PromptBody, Proposal,
-    ProposeRequest, ReferenceRule, Result, ScoreRequest, Services, Task, TaskKind, Tokenizer,
-    TokenizerInfo, UpdateReport, UpdateRequest, Validation,
+    ProposeRequest, ReferenceRule, Result, RlOptimizer, RolloutSummary, ScoreRequest, Services,
+    StepPlan, Task, TaskKind, Tokenizer, TokenizerInfo, UpdateReport, UpdateRequest, Validation,
 };
 use azr_rl_policy_gradient::{Algorithm, Options, PolicyGradient};
 use azr_selfplay::{Engines, SelfPlay, SelfPlayConfig, SelfPlayError};
@@ -52,6 +52,10 @@ pub(crate) struct Toy {
     pub algorithm: Algorithm,
     /// Whether there is a reference model.
     pub has_reference: bool,
+    /// The reference scores one token less than it was asked for.
+    pub short_scores: bool,
+    /// The optimizer wants a reference from its second update on, and did not say so.
+    pub late_kl: bool,
     /// What the engines were asked to do.
     pub calls: Arc<Mutex<Vec<Call>>>,
 }
@@ -72,6 +76,8 @@ impl Default for Toy {
             spike_at: None,
             algorithm: Algorithm::default(),
             has_reference: false,
+            short_scores: false,
+            late_kl: false,
             calls: Arc::default(),
         }
     }
@@ -94,7 +100,10 @@ impl Toy {
             policy: policy(),
             reference: self.has_reference.then(policy),
             domains: self.domains.iter().map(domain).collect(),
-            optimizer: Arc::new(PolicyGradient::create(options, Services::default()).unwrap()),
+            optimizer: match PolicyGradient::create(options, Services::default()).unwrap() {
+                optimizer if self.late_kl => Arc::new(LateKl(optimizer)),
+                optimizer => Arc::new(optimizer),
+            },
         };
         SelfPlay::new(config, engines)
     }
@@ -105,6 +114,16 @@ impl Toy {
 
     fn log(&self, call: Call) {
         self.calls.lock().unwrap().push(call);
+    }
+}
+
+struct LateKl(PolicyGradient);
+
+impl RlOptimizer for LateKl {
+    fn plan(&self, step: u64, rollouts: &[RolloutSummary]) -> Result<StepPlan> {
+        let mut plan = self.0.plan(step, rollouts)?;
+        plan.loss.kl_coef = 0.1 * step as f32;
+        Ok(plan)
     }
 }
 
@@ -301,7 +320,9 @@ impl Policy for ToyPolicy {
     ) -> Result<Vec<Vec<f32>>> {
         // Weights that were never updated are 1.
         let score = -1.0 / self.weights as f32;
-        Ok(requests.iter().map(|request| vec![score; request.response.len()]).collect())
+        let n_missing = usize::from(self.toy.short_scores);
+        let scores = |request: &ScoreRequest| vec![score; request.response.len() - n_missing];
+        Ok(requests.iter().map(scores).collect())
     }
 
     fn update(

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use azr_backend_cpu::{CpuBackend, Lora, OptimizerState, Options};
 use azr_cpu::Cpu;
 use azr_plugin::{
-    Backend, Engine, ErrorCode, GenerateRequest, ModelSpec, OptimizerKind, Policy, Quiet, Sampling,
-    ScoreRequest, Services,
+    Backend, Engine, ErrorCode, GenerateRequest, ModelSpec, OptimizerKind, Policy, Quiet, Ratio,
+    Sampling, ScoreRequest, Services,
 };
 use azr_transformer::{Model, TransformerError};
 use azr_weights::{Family, ModelConfig, write_hf_directory};
@@ -22,7 +22,7 @@ fn write_model(directory: &Path, config: &ModelConfig) -> ModelSpec {
     });
     write_hf_directory(directory, config, &mut tensors).unwrap();
     let vocabulary = (0..200_u32).map(|id| format!("<{id}>").into_bytes()).collect();
-    ModelSpec { path: directory.to_path_buf(), vocabulary, eos: vec![5] }
+    ModelSpec { path: directory.to_path_buf(), vocabulary, eos: vec![5], learns: true }
 }
 
 fn backend(options: Options) -> CpuBackend {
@@ -61,9 +61,12 @@ fn a_saved_policy_goes_on_to_the_bit() {
     ] {
         let mut request = update_request();
         request.optimizer.kind = kind;
+        request.loss.ratio = if kind == muon { Ratio::Sequence } else { Ratio::Token };
         let options = |threads| {
             let lora = lora.clone();
-            Options { threads: Some(threads), optimizer_state, lora, ..Options::default() }
+            let gradient_checkpointing = family == Family::Qwen2;
+            let threads = Some(threads);
+            Options { threads, optimizer_state, gradient_checkpointing, lora, ..Options::default() }
         };
         let directory = tempfile::tempdir().unwrap();
         let spec = write_model(

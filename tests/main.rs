@@ -9,6 +9,7 @@ mod bad_input;
 mod cli;
 mod equivalence;
 mod fixtures;
+mod models;
 mod plugins;
 mod real_model;
 mod runs;

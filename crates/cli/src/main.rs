@@ -42,7 +42,7 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
         Command::Train(train) => train::run(&train, &cli.plugins),
-        Command::Plan(train) => plan::run(&train, cli.format).map(|()| Ending::Done),
+        Command::Plan(train) => plan::run(&train, &cli.plugins, cli.format).map(|()| Ending::Done),
         Command::Model(model) => models::run(&model, cli.format).map(|()| Ending::Done),
         Command::Plugins(command) => {
             plugins::run(&command, &cli.plugins, cli.format).map(|()| Ending::Done)

@@ -1,19 +1,21 @@
 //! `azr plan`: what a run needs in memory, before it is started.
 
+use std::path::PathBuf;
+
 use anyhow::{Context, Result};
-use azr_backend_cpu::{MemoryPlan, Options, Workload};
-use azr_plugin::OptimizerKind;
+use azr_backend_cpu::{Lora, MemoryPlan, OptimizerState, Options, Workload};
+use azr_domain_code::CodeOptions;
+use azr_plugin::RlOptimizer;
 use azr_run::RunConfig;
-use azr_weights::{Inspection, inspect};
+use azr_weights::{ModelConfig, ModelFile};
 use serde_json::{Value, json};
-use toml::Table;
 
 use crate::args::{Format, Train};
-use crate::{models, print, train};
+use crate::{engines, heldout, models, print, train};
 
-/// Longest response of the code domain's own defaults.
+/// Longest response of domains that are not known here.
 const RESPONSE_TOKENS: usize = 1024;
-/// Task kinds where none are chosen.
+/// Task kinds of a domain where none are chosen.
 const N_KINDS: usize = 3;
 /// Resident size of one worker of each executor and what it starts: 11 MB for the embedded interpreter's, two
 /// interpreters of 10 MB for CPython's.
@@ -21,10 +23,31 @@ const WORKER_BYTES: u64 = 32 << 20;
 /// Program, tokenizer, buffers of tasks.
 const PROCESS_BYTES: u64 = 64 << 20;
 
-pub(crate) fn run(arguments: &Train, format: Format) -> Result<()> {
-    let config = train::chosen(arguments)?;
-    let inspection = inspect(&models::local(&config.model, true)?)?;
-    let plan = Plan::new(&config, &inspection)?;
+type Change = fn(&mut Options, &mut Workload);
+
+/// What could be changed, as arguments of `--set`.
+const CHANGES: [(&str, Change); 6] = [
+    ("selfplay.max_prompt_tokens=1024", |_, workload| {
+        workload.prompt_tokens = workload.prompt_tokens.min(1024);
+    }),
+    ("backend.options.gradient_checkpointing=true", |options, _| {
+        options.gradient_checkpointing = true;
+    }),
+    ("backend.options.micro_batch_rows=512", |options, _| options.micro_batch_rows = Some(512)),
+    ("backend.options.kv_cache_mib=256", |options, _| options.kv_cache_mib = Some(256)),
+    ("backend.options.optimizer_state=int8", |options, _| {
+        options.optimizer_state = OptimizerState::Int8;
+    }),
+    ("backend.options.lora={}", |options, _| {
+        options.lora.get_or_insert_with(Lora::default);
+    }),
+];
+
+pub(crate) fn run(arguments: &Train, plugins: &[PathBuf], format: Format) -> Result<()> {
+    let (config, _) = train::configured(arguments, plugins)?;
+    let optimizer = engines::optimizer(&engines::host(&config.plugins)?, &config)?;
+    let model = ModelFile::open(&models::local(&config.model, true)?)?;
+    let plan = Plan::new(&config, &model, &*optimizer)?;
     match format {
         Format::Json => print::json(&plan.json()),
         Format::Text => {
@@ -36,7 +59,7 @@ pub(crate) fn run(arguments: &Train, format: Format) -> Result<()> {
 
 struct Plan<'a> {
     config: &'a RunConfig,
-    inspection: &'a Inspection,
+    model: &'a ModelConfig,
     options: Options,
     workload: Workload,
     memory: MemoryPlan,
@@ -46,7 +69,11 @@ struct Plan<'a> {
 }
 
 impl<'a> Plan<'a> {
-    fn new(config: &'a RunConfig, inspection: &'a Inspection) -> Result<Self> {
+    fn new(
+        config: &'a RunConfig,
+        model: &'a ModelFile,
+        optimizer: &dyn RlOptimizer,
+    ) -> Result<Self> {
         anyhow::ensure!(
             config.backend.name == "cpu",
             "only the backend `cpu` tells what it needs, this run has `{}`",
@@ -55,17 +82,17 @@ impl<'a> Plan<'a> {
         let options: Options = serde_json::to_value(&config.backend.options)
             .and_then(serde_json::from_value)
             .context("options of the backend `cpu`")?;
-        let workload = workload(config, inspection)?;
-        let memory = options.plan(&inspection.config, &workload)?;
+        let workload = workload(config, model, optimizer)?;
+        let memory = options.plan(model.config(), &workload)?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = config.executor.options.get("workers").and_then(toml::Value::as_integer);
         let n_workers = workers.and_then(|n| u64::try_from(n).ok()).filter(|&n| n > 0);
         Ok(Self {
-            working: options.working_bytes(&inspection.config, &memory),
+            working: options.working_bytes(model.config(), &memory),
             workers: n_workers.unwrap_or(threads as u64) * WORKER_BYTES,
             free: azr_backend_cpu::free_bytes(),
             config,
-            inspection,
+            model: model.config(),
             options,
             workload,
             memory,
@@ -76,10 +103,10 @@ impl<'a> Plan<'a> {
         self.memory.peak() + self.working + self.workers + PROCESS_BYTES
     }
 
-    /// The total with other options of the backend.
-    fn total_with(&self, options: &Options) -> Option<u64> {
-        let memory = options.plan(&self.inspection.config, &self.workload).ok()?;
-        let working = options.working_bytes(&self.inspection.config, &memory);
+    /// The total with other options of the backend and another workload.
+    fn total_with(&self, options: &Options, workload: &Workload) -> Option<u64> {
+        let memory = options.plan(self.model, workload).ok()?;
+        let working = options.working_bytes(self.model, &memory);
         Some(memory.peak() + working + self.workers + PROCESS_BYTES)
     }
 
@@ -87,11 +114,12 @@ impl<'a> Plan<'a> {
         self.free.is_none_or(|free| self.total() <= free)
     }
 
-    fn entries(&self) -> [(&'static str, u64, String); 10] {
+    fn entries(&self) -> [(&'static str, u64, String); 11] {
         let m = &self.memory;
         let rows = |n: usize| format!("{n} rows");
         [
             ("weights", m.weights, "float32".to_owned()),
+            ("reference", m.reference, "frozen weights that `kl_coef` needs".to_owned()),
             ("adapters", m.adapters, "with the frozen matrices they are added to".to_owned()),
             ("gradients", m.gradients, String::new()),
             ("optimizer_state", m.optimizer_state, self.workload.optimizer.as_str().to_owned()),
@@ -108,38 +136,33 @@ impl<'a> Plan<'a> {
         ]
     }
 
-    /// What could be changed, with the total that it leads to.
-    fn alternatives(&self) -> Vec<(&'static str, u64)> {
-        let with = |key, change: &dyn Fn(&mut Options)| {
-            let mut options = self.options.clone();
-            change(&mut options);
-            let total = self.total_with(&options).filter(|&total| total < self.total());
-            total.map(|total| (key, total))
+    /// Settings that need less, with the total that they lead to: each by itself, then all that help together.
+    fn alternatives(&self) -> Vec<(Vec<&'static str>, u64)> {
+        let after = |change: Change, (mut options, mut workload): (Options, Workload)| {
+            change(&mut options, &mut workload);
+            let total = self.total_with(&options, &workload)?;
+            Some(((options, workload), total))
         };
-        [
-            with("backend.options.gradient_checkpointing=true", &|options| {
-                options.gradient_checkpointing = true;
-            }),
-            with("backend.options.micro_batch_rows=512", &|options| {
-                options.micro_batch_rows = Some(512);
-            }),
-            with("backend.options.kv_cache_mib=256", &|options| options.kv_cache_mib = Some(256)),
-            with("backend.options.optimizer_state=int8", &|options| {
-                options.optimizer_state = azr_backend_cpu::OptimizerState::Int8;
-            }),
-            with("backend.options.lora={}", &|options| {
-                options.lora = options.lora.take().or_else(|| Some(Default::default()));
-            }),
-            with("the first three and backend.options.lora={}", &|options| {
-                options.gradient_checkpointing = true;
-                options.micro_batch_rows = Some(512);
-                options.kv_cache_mib = Some(256);
-                options.lora = options.lora.take().or_else(|| Some(Default::default()));
-            }),
-        ]
-        .into_iter()
-        .flatten()
-        .collect()
+        let now = (self.options.clone(), self.workload);
+        let mut alternatives = Vec::new();
+        let (mut state, mut settings, mut least) = (now.clone(), Vec::new(), self.total());
+        for (setting, change) in CHANGES {
+            if let Some((_, total)) = after(change, now.clone())
+                && total < self.total()
+            {
+                alternatives.push((vec![setting], total));
+            }
+            if let Some((next, total)) = after(change, state.clone())
+                && total < least
+            {
+                (state, least) = (next, total);
+                settings.push(setting);
+            }
+        }
+        if settings.len() > 1 {
+            alternatives.push((settings, least));
+        }
+        alternatives
     }
 
     fn json(&self) -> Value {
@@ -151,7 +174,7 @@ impl<'a> Plan<'a> {
         let alternatives: Vec<Value> = self
             .alternatives()
             .into_iter()
-            .map(|(change, total)| json!({"change": change, "total": total}))
+            .map(|(settings, total)| json!({"set": settings, "total": total}))
             .collect();
         json!({
             "model": self.config.model,
@@ -176,37 +199,43 @@ impl<'a> Plan<'a> {
             print::data(format!("{:<24} {:>7}  {verdict}", "free on this machine", free >> 20));
         }
         if !self.fits() {
-            print::data("\nwhat would need less (`--set …`), with the total:");
-            for (change, total) in self.alternatives() {
-                print::data(format!("{:>7}  {change}", mib(total)));
+            print::data("\nwhat would need less, with the total:");
+            for (settings, total) in self.alternatives() {
+                print::data(format!("{:>7}  --set {}", mib(total), settings.join(" --set ")));
             }
         }
     }
 }
 
 /// The most that the run's settings allow.
-fn workload(config: &RunConfig, inspection: &Inspection) -> Result<Workload> {
+fn workload(
+    config: &RunConfig,
+    model: &ModelFile,
+    optimizer: &dyn RlOptimizer,
+) -> Result<Workload> {
     let selfplay = &config.selfplay;
-    let n_kinds = if selfplay.kinds.is_empty() {
-        N_KINDS * config.domains.len()
-    } else {
-        selfplay.kinds.len()
+    let n_kinds = match selfplay.kinds.len() {
+        0 => N_KINDS * config.domains.len(),
+        chosen => chosen,
     };
-    let per_role = selfplay.batch_size.saturating_mul(n_kinds);
-    let budgets =
-        config.domains.values().filter_map(|options| options.get("max_new_tokens")?.as_table());
-    let longest = budgets.flat_map(Table::values).filter_map(toml::Value::as_integer).max();
-    let optimizer = match config.optimizer.options.get("optimizer").and_then(toml::Value::as_str) {
-        None | Some("adamw") => OptimizerKind::Adamw,
-        Some("muon") => OptimizerKind::Muon,
-        Some(other) => anyhow::bail!("unknown optimizer `{other}`: there are `adamw` and `muon`"),
+    let longest = |(name, options): (&String, &toml::Table)| -> Result<usize> {
+        if name != "code" {
+            return Ok(RESPONSE_TOKENS);
+        }
+        let options: CodeOptions =
+            options.clone().try_into().context("options of the domain `code`")?;
+        Ok(options.longest_response() as usize)
     };
+    let longest: Vec<usize> = config.domains.iter().map(longest).collect::<Result<_>>()?;
+    let sets = if config.eval.every > 0 { heldout::read(&config.eval.sets)? } else { Vec::new() };
+    let n_asked = sets.iter().map(|set| set.tasks.len()).sum();
     Ok(Workload {
-        prompt_tokens: selfplay.max_prompt_tokens.min(inspection.config.context_length),
-        response_tokens: longest.and_then(|n| usize::try_from(n).ok()).unwrap_or(RESPONSE_TOKENS),
-        n_samples: per_role.saturating_mul(selfplay.learnability_samples as usize),
-        n_sequences: per_role.saturating_mul(2),
-        optimizer,
-        is_bf16: inspection.tensor_types.keys().any(|name| name == "BF16"),
+        prompt_tokens: selfplay.max_prompt_tokens.min(model.config().context_length),
+        response_tokens: longest.into_iter().max().unwrap_or(RESPONSE_TOKENS),
+        n_samples: selfplay.most_samples(n_kinds).max(n_asked),
+        n_sequences: selfplay.most_sequences(n_kinds),
+        optimizer: optimizer.plan(0, &[])?.optimizer.kind,
+        has_reference: optimizer.needs().reference,
+        is_bf16: model.has_bf16_layers(),
     })
 }

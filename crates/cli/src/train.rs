@@ -13,19 +13,7 @@ use crate::console::{self, Console};
 use crate::{Ending, engines, heldout, interrupt, models, print};
 
 pub(crate) fn run(arguments: &Train, plugins: &[PathBuf]) -> Result<Ending> {
-    let (mut config, resumed) = match &arguments.resume {
-        Some(path) => {
-            let (run, saved) = RunDir::open(path)?;
-            (extended(&saved, arguments)?, Some(run))
-        }
-        None => (chosen(arguments)?, None),
-    };
-    for file in plugins {
-        config.plugins.push(absolute(file)?);
-    }
-    config.plugins.sort();
-    config.plugins.dedup();
-
+    let (config, resumed) = configured(arguments, plugins)?;
     let host = engines::host(&config.plugins)?;
     let model = models::local(&config.model, arguments.offline)?;
     print::note(format!("opening {}", model.display()));
@@ -145,8 +133,28 @@ fn start(run: &mut RunDir, selfplay: &mut SelfPlay) -> Result<Option<u64>> {
     Ok(Some(0))
 }
 
+/// The configuration that the arguments ask for, and the run that goes on, if one does.
+pub(crate) fn configured(
+    arguments: &Train,
+    plugins: &[PathBuf],
+) -> Result<(RunConfig, Option<RunDir>)> {
+    let (mut config, resumed) = match &arguments.resume {
+        Some(path) => {
+            let (run, saved) = RunDir::open(path)?;
+            (extended(&saved, arguments)?, Some(run))
+        }
+        None => (chosen(arguments)?, None),
+    };
+    for file in plugins {
+        config.plugins.push(absolute(file)?);
+    }
+    config.plugins.sort();
+    config.plugins.dedup();
+    Ok((config, resumed))
+}
+
 /// The configuration of a new run.
-pub(crate) fn chosen(arguments: &Train) -> Result<RunConfig> {
+fn chosen(arguments: &Train) -> Result<RunConfig> {
     let mut flags = Table::new();
     let text = |value: &Option<String>| value.clone().map(Value::String);
     let number = |key: &str, value: Option<u64>| -> Result<Option<Value>> {

@@ -125,6 +125,19 @@ impl SelfPlayConfig {
         }
     }
 
+    /// The most samples that one wave of a step is asked for, with this many active task kinds.
+    pub fn most_samples(&self, n_kinds: usize) -> usize {
+        let per_task = self.learnability_samples.max(self.answers_per_task) as usize;
+        n_kinds.saturating_mul(self.batch_size).saturating_mul(per_task)
+    }
+
+    /// The most sequences of one update, with this many active task kinds.
+    pub fn most_sequences(&self, n_kinds: usize) -> usize {
+        let reused = if self.reuse_estimates { self.learnability_samples as usize } else { 0 };
+        let per_task = usize::from(self.train_proposer) + reused + self.answers_per_task as usize;
+        n_kinds.saturating_mul(self.batch_size).saturating_mul(per_task)
+    }
+
     /// Refuses settings that make no run.
     ///
     /// # Errors
@@ -267,6 +280,19 @@ mod tests {
         SelfPlayConfig::paper().validate().unwrap();
         assert_eq!(SelfPlayConfig::default(), SelfPlayConfig::robust());
         SelfPlayConfig::robust().validate().unwrap();
+    }
+
+    #[test]
+    fn a_step_asks_for_no_more_than_it_says() {
+        let config = SelfPlayConfig {
+            batch_size: 2,
+            learnability_samples: 4,
+            answers_per_task: 3,
+            ..SelfPlayConfig::default()
+        };
+        assert_eq!((config.most_samples(5), config.most_sequences(5)), (40, 40));
+        let more = SelfPlayConfig { reuse_estimates: true, answers_per_task: 6, ..config };
+        assert_eq!((more.most_samples(5), more.most_sequences(5)), (60, 110));
     }
 
     #[test]

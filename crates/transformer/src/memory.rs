@@ -43,9 +43,11 @@ impl MemoryUse {
             Self::Weights => "use a smaller model",
             Self::Adapters => "give the backend option `lora` fewer targets",
             Self::Generation => "lower the backend options `kv_cache_mib` and `max_live_rows`",
-            Self::Scoring => "lower the backend option `micro_batch_rows`",
+            Self::Scoring => {
+                "lower the backend option `micro_batch_rows` or `selfplay.max_prompt_tokens`"
+            }
             Self::Training => {
-                "set the backend option `gradient_checkpointing = true`, lower `micro_batch_rows`, set `optimizer_state = \"int8\"` or train adapters with `lora` (`azr plan` shows what each saves)"
+                "set the backend option `gradient_checkpointing = true`, lower `micro_batch_rows` (and `selfplay.max_prompt_tokens`: a sequence is computed whole), set `optimizer_state = \"int8\"` or train adapters with `lora` (`azr plan` shows what each saves)"
             }
         }
     }

@@ -26,7 +26,9 @@ pub struct Workload {
     pub n_sequences: usize,
     /// The optimizer.
     pub optimizer: OptimizerKind,
-    /// Whether the model's file holds bfloat16, so that frozen matrices can be kept in two bytes.
+    /// Whether a frozen reference model scores what is trained.
+    pub has_reference: bool,
+    /// Whether the model's file holds the layers as bfloat16, so that frozen matrices can be kept in two bytes.
     pub is_bf16: bool,
 }
 
@@ -35,6 +37,8 @@ pub struct Workload {
 pub struct MemoryPlan {
     /// The model's weights, as float32.
     pub weights: u64,
+    /// The weights of the reference model.
+    pub reference: u64,
     /// Adapters, and the frozen matrices they are added to.
     pub adapters: u64,
     /// Gradients of what is trained.
@@ -70,9 +74,11 @@ impl MemoryPlan {
         };
         let sequence = workload.prompt_tokens.saturating_add(workload.response_tokens);
         let sequence = sequence.min(config.context_length);
-        // A sequence that is longer than a micro-batch gets one of its own, so this is no bound for very long ones.
-        let n_training_rows =
-            workload.n_sequences.saturating_mul(sequence).min(limits.micro_batch_rows);
+        // A sequence that is longer than a micro-batch gets one of its own.
+        let n_training_rows = workload
+            .n_sequences
+            .saturating_mul(sequence)
+            .min(limits.micro_batch_rows.max(sequence));
         let n_values =
             activation_values(config, training.keep()) + backward_values(config, training.rank());
         let head = row_bytes(2 * HEAD_ROWS.min(n_training_rows), config.hidden_size);
@@ -84,8 +90,10 @@ impl MemoryPlan {
             .min(limits.generate.kv_cache_bytes);
         let n_prompt_rows = n_live.saturating_mul(workload.prompt_tokens);
         let n_generation_rows = n_live.max(n_prompt_rows.min(limits.generate.prefill_rows));
+        let weights = parameter_bytes(config);
         Self {
-            weights: parameter_bytes(config),
+            weights,
+            reference: if workload.has_reference { weights } else { 0 },
             adapters: training.lora.as_ref().map_or(0, |lora| {
                 adapter_bytes(config, &lora.adapter, if workload.is_bf16 { 2 } else { 4 })
             }),
@@ -109,6 +117,7 @@ impl MemoryPlan {
     /// What stays from the first update on.
     pub fn resident(&self) -> u64 {
         self.weights
+            .saturating_add(self.reference)
             .saturating_add(self.adapters)
             .saturating_add(self.gradients)
             .saturating_add(self.optimizer_state)
@@ -138,6 +147,7 @@ mod tests {
             n_samples: 8,
             n_sequences: 4,
             optimizer: OptimizerKind::Adamw,
+            has_reference: false,
             is_bf16: false,
         };
         let limits = PolicyLimits::default();
@@ -149,6 +159,12 @@ mod tests {
         assert_eq!((full.weights, full.gradients, full.optimizer_state), (4 * n, 4 * n, 8 * n));
         assert_eq!((full.adapters, full.n_training_rows, full.n_generation_rows), (0, 120, 160));
         assert_eq!(full.peak() - full.resident(), full.training_activations);
+
+        let reference = plan(Default::default(), Workload { has_reference: true, ..workload });
+        assert_eq!(reference.peak(), full.peak() + 4 * n);
+        let short = PolicyLimits { micro_batch_rows: 16, ..limits };
+        let alone = MemoryPlan::new(&config, &TrainingOptions::default(), &short, &workload);
+        assert_eq!(alone.n_training_rows, 30, "a sequence is computed whole");
 
         let bf16 = TrainingOptions { optimizer_state: StatePrecision::Bf16, ..Default::default() };
         assert_eq!(plan(bf16, workload).optimizer_state, 4 * n);

@@ -166,6 +166,12 @@ impl CodeOptions {
         self.prompt_style == PromptStyle::Chat && self.require_think_tags
     }
 
+    /// The longest response that is asked for, in tokens.
+    pub fn longest_response(&self) -> u32 {
+        let Budgets { propose, deduction, abduction, induction } = self.budgets();
+        propose.max(deduction).max(abduction).max(induction)
+    }
+
     pub(crate) fn budgets(&self) -> Budgets {
         let (long, short) = match (self.prompt_style, self.thinks()) {
             (PromptStyle::Completion, _) => (160, if self.scratchpad { 96 } else { 32 }),
@@ -239,6 +245,7 @@ mod tests {
             options.budgets(),
             Budgets { propose: 1024, deduction: 5, abduction: 768, induction: 1024 }
         );
+        assert_eq!(options.longest_response(), 1024);
         let options = CodeOptions { require_think_tags: false, ..options };
         assert_eq!(
             options.budgets(),

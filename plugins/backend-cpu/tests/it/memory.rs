@@ -47,6 +47,7 @@ fn workload() -> Workload {
         n_samples: 1,
         n_sequences: 4,
         optimizer: OptimizerKind::Adamw,
+        has_reference: false,
         is_bf16: false,
     }
 }
@@ -75,7 +76,7 @@ fn one_update_of_a_child() {
     let options: Options = serde_json::from_str(&options).unwrap();
     let before = peak_bytes();
     let backend = CpuBackend::create(options, Services::default()).unwrap();
-    let spec = ModelSpec { path: path.into(), vocabulary: Vec::new(), eos: vec![5] };
+    let spec = ModelSpec { path: path.into(), vocabulary: Vec::new(), eos: vec![5], learns: true };
     let mut policy = backend.open(&spec).unwrap();
     // Loading maps the file, whose pages are the system's to take back.
     std::fs::write("/proc/self/clear_refs", "5").unwrap();

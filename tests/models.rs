@@ -1,0 +1,107 @@
+//! What a run needs in memory, and adapters that become a model.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::fixtures::{Workspace, expect_code, stderr, stdout};
+
+/// The plan that `azr plan` prints for these arguments.
+#[track_caller]
+fn plan(w: &Workspace, arguments: &[&str]) -> Value {
+    let mut command = w.azr(&["--format=json", "plan"]);
+    let text = stdout(&expect_code(command.args(arguments), 0));
+    serde_json::from_str(&text).unwrap()
+}
+
+#[track_caller]
+fn bytes(plan: &Value, entry: &str) -> u64 {
+    plan["bytes"][entry].as_u64().unwrap()
+}
+
+#[test]
+fn a_plan_follows_the_settings() {
+    let w = Workspace::new();
+    let base = plan(&w, &["--model=model"]);
+    let weights = bytes(&base, "weights");
+    assert_eq!(
+        (bytes(&base, "gradients"), bytes(&base, "optimizer_state")),
+        (weights, 2 * weights)
+    );
+    assert_eq!((bytes(&base, "adapters"), bytes(&base, "reference")), (0, 0));
+    assert!(base["total"].as_u64().unwrap() > 4 * weights);
+
+    let grpo = ["--model=model", "--set=optimizer.options.algorithm=grpo"];
+    assert_eq!(bytes(&plan(&w, &grpo), "reference"), weights);
+    let muon = ["--model=model", "--set=optimizer.options.update_rule=muon"];
+    assert!(bytes(&plan(&w, &muon), "optimizer_state") < 2 * weights);
+
+    // One budget that is given leaves the others as they are, and a sequence is never split.
+    let activations = |arguments: &[&str]| bytes(&plan(&w, arguments), "training_activations");
+    let all = activations(&["--model=model"]);
+    assert_eq!(
+        activations(&["--model=model", "--set=domains.code.max_new_tokens.deduction=5"]),
+        all
+    );
+    assert_eq!(activations(&["--model=model", "--set=backend.options.micro_batch_rows=8"]), all);
+    let short = ["--model=model", "--set=selfplay.max_prompt_tokens=100"];
+    assert!(activations(&short) < all);
+}
+
+#[test]
+fn the_alternatives_of_a_plan_are_settings_that_need_less() {
+    let w = Workspace::new();
+    let base = plan(&w, &["--model=model"]);
+    let alternatives = base["alternatives"].as_array().unwrap();
+    assert!(alternatives.len() > 3, "{base}");
+    let most = &alternatives[alternatives.len() - 1];
+    for alternative in [&alternatives[0], most] {
+        let settings = alternative["set"].as_array().unwrap();
+        let mut arguments = vec!["--model=model"];
+        for setting in settings {
+            arguments.extend(["--set", setting.as_str().unwrap()]);
+        }
+        let total = plan(&w, &arguments)["total"].clone();
+        assert_eq!(total, alternative["total"], "{arguments:?}");
+        assert!(total.as_u64() < base["total"].as_u64());
+    }
+    assert!(most["set"].as_array().unwrap().len() > 2, "{most}");
+}
+
+#[test]
+fn adapters_of_a_run_are_planned_resumed_and_merged() {
+    let w = Workspace::new();
+    expect_code(&mut w.train("run", &["--steps=1", "--set=backend.options.lora={}"]), 0);
+    assert!(bytes(&plan(&w, &["--resume=run"]), "adapters") > 0, "the run's own settings count");
+    expect_code(&mut w.azr(&["train", "--resume=run", "--steps=2"]), 0);
+
+    let adapters = "run/checkpoints/global_step_2";
+    expect_code(&mut w.azr(&["model", "merge", "model", adapters, "merged"]), 0);
+    let inspect = |model: &str| {
+        stdout(&expect_code(&mut w.azr(&["model", "inspect", model]), 0)).replace(model, "")
+    };
+    assert_eq!(inspect("merged"), inspect("model"));
+    let weights = |model: &str| fs::read(w.path(model).join("model.safetensors")).unwrap();
+    assert_ne!(weights("merged"), weights("model"));
+    let again = ["train", "--model=merged", "--run-dir=again", "--steps=1"];
+    expect_code(w.azr(&again).arg("--set=selfplay.batch_size=1"), 0);
+
+    // Neither the base nor another model may be taken for what the adapters belong to.
+    let files = || {
+        ["model.safetensors", "config.json", "tokenizer.json"]
+            .map(|name| fs::read(w.path("model").join(name)).unwrap())
+    };
+    let before = files();
+    let refused = |base: &str, out: &str| {
+        stderr(&expect_code(&mut w.azr(&["model", "merge", base, adapters, out]), 1))
+    };
+    assert!(refused("model", "model").contains("not empty"));
+    assert!(files() == before);
+    let other = refused("merged", "other");
+    assert!(other.contains("another model") && other.contains("hint:"), "{other}");
+    assert!(!w.path("other").exists());
+
+    fs::copy(w.path("merged/model.safetensors"), w.path("model/model.safetensors")).unwrap();
+    let text = stderr(&expect_code(&mut w.azr(&["train", "--resume=run", "--steps=3"]), 1));
+    assert!(text.contains("another model"), "a base that was replaced: {text}");
+}

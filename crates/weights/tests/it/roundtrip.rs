@@ -3,7 +3,10 @@
 use std::fs;
 use std::path::Path;
 
-use azr_weights::{Family, ModelConfig, ModelFile, WeightsError, inspect, write_hf_directory};
+use azr_weights::{
+    AdapterConfig, BaseDigest, Family, ModelConfig, ModelFile, Projection, WeightsError, inspect,
+    merge_adapters, write_adapter_directory, write_hf_directory,
+};
 
 fn config(family: Family) -> ModelConfig {
     ModelConfig {
@@ -211,6 +214,40 @@ fn a_gguf_file_is_a_model_with_hugging_face_names_and_rows() {
     let facts = inspect(&path).unwrap();
     assert_eq!((facts.format.as_str(), facts.tokenizer.as_deref()), ("GGUF v3", Some("gpt2")));
     assert_eq!(facts.n_bytes, fs::metadata(&path).unwrap().len());
+}
+
+#[test]
+fn adapters_of_a_gguf_file_bring_their_tokenizer() {
+    let directory = tempfile::tempdir().unwrap();
+    let [base, adapters, out] =
+        ["model.gguf", "adapters", "out"].map(|name| directory.path().join(name));
+    fs::write(&base, gguf(false)).unwrap();
+    let model = ModelFile::open(&base).unwrap();
+    let adapter = AdapterConfig {
+        rank: 1,
+        alpha: 1.0,
+        targets: [Projection::V].into(),
+        base_model: String::new(),
+    };
+    let mut digest = BaseDigest::default();
+    let specs = adapter.adapters(model.config());
+    for spec in &specs {
+        digest.add(&model.read_f32(&spec.weight).unwrap());
+    }
+    let mut tensors = specs.into_iter().flat_map(|spec| [spec.a, spec.b]).map(|spec| {
+        let n = spec.n_elements().unwrap();
+        Ok::<_, WeightsError>((spec.name, spec.shape, vec![0.0; n]))
+    });
+    write_adapter_directory(&adapters, &adapter, model.config(), &digest.finish(), &mut tensors)
+        .unwrap();
+    fs::write(adapters.join("tokenizer.json"), "{}").unwrap();
+    merge_adapters(&base, &adapters, &out).unwrap();
+    let merged = ModelFile::open(&out).unwrap();
+    for name in model.names() {
+        assert_eq!(merged.read_f32(&name).unwrap(), model.read_f32(&name).unwrap());
+    }
+    assert_eq!(fs::read_to_string(out.join("tokenizer.json")).unwrap(), "{}");
+    assert!(!out.join("adapter_config.json").exists());
 }
 
 #[test]

@@ -9,6 +9,7 @@ use azr_plugin::{
     ControlTokens, LossSpec, OptimizerKind, OptimizerSpec, Policy, Quiet, Ratio, Tokenizer,
     TrainSequence, UpdateBounds, UpdateReport, UpdateRequest,
 };
+use azr_run::{Curve, Panel, svg};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -134,6 +135,7 @@ fn finish(work: &Path, folder: &Path, progress: &Progress) -> Result<()> {
     let curve = ["update,tokens,loss,grad_norm".to_owned()];
     let curve: Vec<String> = curve.into_iter().chain(progress.curve.iter().cloned()).collect();
     fs::write(folder.join("loss.csv"), curve.join("\n") + "\n")?;
+    fs::write(folder.join("loss.svg"), plot(&progress.curve))?;
     for name in ["config.json", "tokenizer.json", "tokenizer_config.json"] {
         fs::copy(work.join(name), folder.join(name)).with_context(|| format!("copying {name}"))?;
     }
@@ -141,6 +143,21 @@ fn finish(work: &Path, folder: &Path, progress: &Progress) -> Result<()> {
         progress.saved(work).context("nothing was trained: the recipe has no functions")?;
     write_half(&trained, &folder.join("model.safetensors"))?;
     Ok(fs::remove_dir_all(work)?)
+}
+
+/// The loss over the tokens that were seen.
+fn plot(curve: &[String]) -> String {
+    let point = |line: &String| {
+        let mut fields = line.split(',').skip(1).map(str::parse::<f64>);
+        Some((fields.next()?.ok()? / 1e6, fields.next()?.ok()?))
+    };
+    let points = curve.iter().filter_map(point).collect();
+    svg(&[Panel {
+        title: "pre-training".to_owned(),
+        x_label: "million tokens".to_owned(),
+        y_label: "weighted cross-entropy per token".to_owned(),
+        curves: vec![Curve { name: "loss".to_owned(), points }],
+    }])
 }
 
 /// Texts of the first documents of `seed`, made of at most `n` functions.
@@ -266,5 +283,12 @@ mod tests {
         assert!((rate(1_000, 0.0) - 1.0).abs() < 1e-12);
         assert!((rate(1_000, 1.0) - LAST_RATE).abs() < 1e-12);
         assert!(rate(1_000, 0.5) < rate(1_000, 0.4));
+    }
+
+    #[test]
+    fn the_plot_has_a_point_for_each_line_of_the_curve() {
+        let plot = plot(&["118,1000000,3.5,3.1".to_owned(), "237,2000000,1.25,1.1".to_owned()]);
+        assert_eq!(plot.matches("<circle").count(), 2, "{plot}");
+        assert!(plot.contains("million tokens"), "{plot}");
     }
 }

@@ -13,6 +13,7 @@ mod canonical;
 mod names;
 mod policy;
 mod semantics;
+mod shape;
 
 use names::Names;
 pub use policy::ImportPolicy;
@@ -104,6 +105,19 @@ impl Program {
             let n_lines = source.lines().count();
             Ok(Self { source, entry_renamed, imports, n_lines, canonical: canonical::text(module) })
         })
+    }
+}
+
+impl Program {
+    /// [`Self::canonical`] whatever variables, parameters and functions of its own are called: equal texts are programs
+    /// that differ in names at most.
+    pub fn shape(&self) -> String {
+        let shape = with_stack(&self.source, |source| {
+            let renamed = shape::renamed(&source, &syntax_tree(&source)?);
+            syntax_tree(&renamed).map(canonical::text)
+        });
+        // What was parsed before is parsed again; were it not, the program would still be itself.
+        shape.unwrap_or_else(|_| self.canonical.clone())
     }
 }
 
@@ -398,7 +412,7 @@ mod tests {
         ] {
             let depth = budget / (opening.len() + closing.len());
             let body = format!("{}{middle}{}", opening.repeat(depth), closing.repeat(depth));
-            let _ = parse(&format!("def f(x): return {body}"));
+            let _ = parse(&format!("def f(x): return {body}")).map(|program| program.shape());
             let _ = parse(&format!("def f(x): return {}", opening.repeat(depth)));
             let _ = parse(&format!("def f(x):\n match x:\n  case {body}: pass"));
         }

@@ -57,7 +57,7 @@ pub struct Task {
     /// Canonical key: equal keys are the same task.
     pub key: String,
     /// Canonical key of what the task is about, whatever is asked of it: in the code domain the program, whatever its
-    /// layout and comments. A task whose subject is that of a held-out task is never trained on. Empty when the
+    /// layout, comments and names of variables. A task whose subject is that of a held-out task is never trained on. Empty when the
     /// domain knows nothing of the sort.
     pub subject: String,
     /// The domain's own JSON object.

@@ -83,7 +83,7 @@ impl Domain for CodeDomain {
     }
 
     fn seed_tasks(&self, kind: &str) -> Result<Vec<Task>> {
-        seeds::seed_tasks(Kind::parse(kind)?)
+        Ok(vec![seeds::seed_task(Kind::parse(kind)?)?])
     }
 
     fn propose_prompts(&self, requests: &[ProposeRequest]) -> Result<Vec<Prompt>> {

@@ -20,6 +20,7 @@ pub struct CodeOptions {
     /// Chat style: the model's chat template ends a prompt with an opened `<think>`.
     pub prompt_opens_think: bool,
     /// Completion style: worked examples before the question. A model that was trained on the bare format needs none.
+    /// With `scratchpad` only induction tasks and proposals have them: no example shows notes.
     #[schemars(range(max = 3))]
     pub worked_examples: u32,
     /// Completion style: an answer to a deduction or abduction task is the last of some comment lines, so that the

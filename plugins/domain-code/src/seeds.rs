@@ -19,24 +19,23 @@ const INDUCTION_INPUTS: [&str; 6] = [
 ];
 
 /// The one seed task of `kind`. Its outputs are its inputs, so that no executor is needed and none is pinned.
-pub(crate) fn seed_tasks(kind: Kind) -> Result<Vec<Task>> {
+pub(crate) fn seed_task(kind: Kind) -> Result<Task> {
     let program = Program::parse(IDENTITY, &ImportPolicy::default())
         .map_err(|error| defect(&error.to_string()))?;
-    let task = match kind {
+    match kind {
         Kind::Deduction | Kind::Abduction => {
             let (input, output) = identical(INPUT)?;
             CallTask { program: IDENTITY.to_owned(), input, output, executor: None }
-                .to_task(kind, &program)?
+                .to_task(kind, &program)
         }
         Kind::Induction => {
             let pairs = INDUCTION_INPUTS.into_iter().map(identical).collect::<Result<Vec<_>>>()?;
             let (inputs, outputs) = pairs.into_iter().unzip();
             let (source, message) = (IDENTITY.to_owned(), MESSAGE.to_owned());
             InductionTask { program: source, message, inputs, outputs, executor: None }
-                .to_task(&program)?
+                .to_task(&program)
         }
-    };
-    Ok(vec![task])
+    }
 }
 
 fn identical(text: &str) -> Result<(Noted, Noted)> {
@@ -57,14 +56,13 @@ mod tests {
     #[test]
     fn every_kind_starts_from_the_identity() {
         for kind in [Kind::Deduction, Kind::Abduction] {
-            let seeds = seed_tasks(kind).unwrap();
-            let task = CallTask::read(&seeds[0]).unwrap();
-            assert_eq!((seeds.len(), seeds[0].kind.as_str()), (1, kind.as_str()));
+            let seed = seed_task(kind).unwrap();
+            let task = CallTask::read(&seed).unwrap();
+            assert_eq!(seed.kind, kind.as_str());
             assert_eq!((task.input.python.as_str(), task.output.python.as_str()), (INPUT, INPUT));
             assert_eq!(task.executor, None);
         }
-        let seeds = seed_tasks(Kind::Induction).unwrap();
-        let task = InductionTask::read(&seeds[0]).unwrap();
+        let task = InductionTask::read(&seed_task(Kind::Induction).unwrap()).unwrap();
         assert_eq!((task.n_visible(), task.hidden().count()), (3, 3));
         assert_eq!(task.visible().last(), Some(("{'a': 1, 'b': 2}", "{'a': 1, 'b': 2}")));
     }

@@ -165,9 +165,9 @@ fn to_task<'a>(
     let payload = serde_json::to_string(payload).map_err(|error| {
         PluginError::new(ErrorCode::Internal, format!("a task cannot be written: {error}"))
     })?;
-    let subject = program.canonical.as_str();
-    let key = digest([kind.as_str(), subject].into_iter().chain(asked));
-    Ok(Task { kind: kind.as_str().to_owned(), key, subject: digest([subject]), payload })
+    let key = digest([kind.as_str(), program.canonical.as_str()].into_iter().chain(asked));
+    let subject = digest([program.shape().as_str()]);
+    Ok(Task { kind: kind.as_str().to_owned(), key, subject, payload })
 }
 
 /// The first 128 bits of SHA-256 over canonical texts, in hexadecimal.
@@ -212,12 +212,31 @@ mod tests {
         assert_eq!(subject.len(), 32);
         let spelled = "def f( x ):\n  # square\n  return (x*x)\n";
         assert_eq!(task(Kind::Abduction, spelled, "2", "4").subject, subject);
+        let named = task(Kind::Deduction, "def f(y):\n    return y * y", "3", "9");
+        assert_eq!(named.subject, subject, "names do not make another program");
+        assert_ne!(named.key, task(Kind::Deduction, PROGRAM, "3", "9").key);
         let other = "def f(x):\n    return x * 3";
         assert_ne!(task(Kind::Deduction, other, "3", "9").subject, subject);
         let induction = induction_task(0, 4);
         let payload = InductionTask::read(&induction).unwrap();
         let about = task(Kind::Deduction, &payload.program, "3", "9").subject;
         assert_eq!(induction.subject, about);
+    }
+
+    #[test]
+    fn built_in_held_out_tasks_have_the_subjects_of_their_programs() {
+        for set in ["heldout", "cruxeval"] {
+            let file = format!("../../tests/data/heldout/{set}.jsonl");
+            let text = std::fs::read_to_string(file).unwrap();
+            for line in text.lines() {
+                let entry: serde_json::Value = serde_json::from_str(line).unwrap();
+                let payload = entry["task"]["payload"].as_str().unwrap();
+                let payload: serde_json::Value = serde_json::from_str(payload).unwrap();
+                let program = payload["program"].as_str().unwrap();
+                let expected = call_task(Kind::Deduction, program, "1", "1").subject;
+                assert_eq!(entry["task"]["subject"], expected, "{program}");
+            }
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use crate::gate;
 use crate::options::CodeOptions;
 use crate::outcome::{Wave, value_of};
 use crate::parse::Form;
-use crate::prompts::no_reference;
+use crate::prompts::reference;
 use crate::reason::Reason;
 use crate::task::{CallTask, InductionTask, Kind, Noted};
 
@@ -76,7 +76,7 @@ fn draft(options: &CodeOptions, proposal: &Proposal) -> Result<Drafted> {
     let form = Form::of(options);
     let kind = Kind::parse(&proposal.kind)?;
     let (draft, mut well_formed) = if kind == Kind::Induction {
-        let reference = CallTask::read(proposal.references.first().ok_or_else(no_reference)?)?;
+        let reference = reference(&proposal.references)?;
         let parsed = form.proposed_inputs(&proposal.response);
         let draft = parsed.content.and_then(|proposed| {
             let program = gate::showable(options, &reference.program)?;
@@ -210,6 +210,22 @@ mod tests {
                 .iter()
                 .all(|job| job.purpose == Purpose::Gold && job.pinned.is_none())
         );
+    }
+
+    #[test]
+    fn an_induction_proposal_without_a_reference_is_about_the_seed() {
+        let seed = CallTask::read(&crate::seeds::seed_task(Kind::Deduction).unwrap()).unwrap();
+        let mut executor = TableExecutor::default();
+        for input in ["1", "2"] {
+            let value = Outcome::Value(crate::testing::value(input).canonical);
+            executor.teach(&seed.program, input, value);
+        }
+        let response = " give it back\nf(1)\nf(2)\n".to_owned();
+        let without = Proposal { kind: "induction".to_owned(), references: Vec::new(), response };
+        let options = CodeOptions { induction_inputs: 2, ..CodeOptions::default() };
+        let found = verdicts(&options, &executor, &[without]);
+        let task = InductionTask::read(found[0].task.as_ref().unwrap()).unwrap();
+        assert_eq!(task.program, seed.program);
     }
 
     #[test]

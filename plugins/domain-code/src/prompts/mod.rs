@@ -4,11 +4,12 @@
 mod chat;
 mod completion;
 
-use azr_plugin::{ErrorCode, PluginError, Prompt, PromptBody, ProposeRequest, Result, Task};
+use azr_plugin::{Prompt, PromptBody, ProposeRequest, Result, Task};
 
 use crate::examples::{EXAMPLES, Example};
 use crate::options::{CodeOptions, PromptStyle};
 use crate::parse::{ANSWER_STOPS, INDUCTION_STOPS, INPUTS_STOPS, PROPOSAL_STOPS, SCRATCHPAD_STOPS};
+use crate::seeds::seed_task;
 use crate::task::{CallTask, InductionTask, Kind};
 
 /// Fewest programs that a proposal prompt shows where programs carry the format, unless fewer worked examples are
@@ -37,10 +38,9 @@ impl<'a> Puzzle<'a> {
 /// A prompt for a proposal.
 pub(crate) fn propose(options: &CodeOptions, request: &ProposeRequest) -> Result<Prompt> {
     let kind = Kind::parse(&request.kind)?;
-    let references = request.references.iter().map(CallTask::read).collect::<Result<Vec<_>>>()?;
     let budget = options.budgets().propose;
     if kind == Kind::Induction {
-        let Some(reference) = references.first() else { return Err(no_reference()) };
+        let reference = reference(&request.references)?;
         let n_inputs = options.induction_inputs as usize;
         return Ok(match options.prompt_style {
             PromptStyle::Completion => {
@@ -53,6 +53,7 @@ pub(crate) fn propose(options: &CodeOptions, request: &ProposeRequest) -> Result
             }
         });
     }
+    let references = request.references.iter().map(CallTask::read).collect::<Result<Vec<_>>>()?;
     let mut puzzles: Vec<_> = references.iter().map(Puzzle::of_task).collect();
     // With think tags a worked example carries the format, so that no programs need to be made up for it.
     if !options.thinks() {
@@ -108,13 +109,13 @@ pub(crate) fn solve(options: &CodeOptions, task: &Task) -> Result<Prompt> {
     })
 }
 
-/// An induction proposal is about a program that has to come from somewhere.
-pub(crate) fn no_reference() -> PluginError {
-    PluginError::new(
-        ErrorCode::InvalidInput,
-        "an induction proposal came without a reference program",
-    )
-    .with_hint("draw one deduction or abduction task for it")
+/// The task whose program an induction proposal is about: the first of those given or, where there is none, because all
+/// buffers are empty, the one that a run starts from.
+pub(crate) fn reference(references: &[Task]) -> Result<CallTask> {
+    match references.first() {
+        Some(task) => CallTask::read(task),
+        None => CallTask::read(&seed_task(Kind::Deduction)?),
+    }
 }
 
 fn example_puzzles() -> impl Iterator<Item = Puzzle<'static>> + Clone {
@@ -144,6 +145,7 @@ fn talk(messages: Vec<azr_plugin::Message>, max_new_tokens: u32) -> Prompt {
 mod tests {
     use std::fmt::Write as _;
 
+    use azr_plugin::ErrorCode;
     use proptest::prelude::*;
 
     use super::*;
@@ -285,16 +287,23 @@ mod tests {
     }
 
     #[test]
+    fn an_induction_proposal_without_a_reference_is_about_the_seed() {
+        let options = options("completion");
+        let references = vec![seed_task(Kind::Deduction).unwrap()];
+        let from_seed = ProposeRequest { references, ..request(Kind::Induction, &[]) };
+        let without = propose(&options, &request(Kind::Induction, &[])).unwrap();
+        assert_eq!(without, propose(&options, &from_seed).unwrap());
+    }
+
+    #[test]
     fn what_no_prompt_can_be_made_of_is_an_error() {
         let options = CodeOptions::default();
         let unknown =
             ProposeRequest { kind: "guessing".to_owned(), references: Vec::new(), seed: 0 };
         let broken = Task { payload: "{}".to_owned(), ..example_task(Kind::Deduction, 0) };
-        for error in [
-            propose(&options, &unknown).unwrap_err(),
-            propose(&options, &request(Kind::Induction, &[])).unwrap_err(),
-            solve(&options, &broken).unwrap_err(),
-        ] {
+        for error in
+            [propose(&options, &unknown).unwrap_err(), solve(&options, &broken).unwrap_err()]
+        {
             assert_eq!(error.code, ErrorCode::InvalidInput);
             assert!(error.hint.is_some());
         }

@@ -10,7 +10,8 @@ use crate::{WeightsError, atomic};
 
 /// Unpacks a model that is part of the program, given as file names and contents, into
 /// `<models_dir>/<name>-<first 8 digits of its SHA-256>/` and returns that folder. One that is there already is
-/// compared with the given content and replaced where it differs. Touches no network.
+/// compared with the given content and replaced where it differs; another process that does the same is waited for.
+/// Touches no network.
 ///
 /// # Errors
 /// [`WeightsError::CannotUnpack`] where the folder of models cannot be written to.
@@ -32,7 +33,10 @@ fn unpack_in(
         return Ok(target);
     }
     let write = || {
-        let staging = Staging::open(directory, &folder)?;
+        let staging = Staging::wait(directory, &folder)?;
+        if files.iter().all(is_same) {
+            return Ok(target.clone());
+        }
         staging.clear()?;
         for (file, bytes) in files {
             atomic::write_file(&staging.path.join(file), bytes)?;
@@ -47,7 +51,7 @@ fn unpack_in(
 }
 
 /// SHA-256 over names and contents, each after its length, in hexadecimal.
-fn sum(files: &[(&str, &[u8])]) -> String {
+pub(super) fn sum(files: &[(&str, &[u8])]) -> String {
     let mut hasher = Sha256::new();
     for (name, bytes) in files {
         for part in [name.as_bytes(), bytes] {
@@ -79,6 +83,22 @@ mod tests {
         assert_eq!(fs::read(folder.join("model.safetensors")).unwrap(), b"weights");
         let other = [("config.json", &b"[]"[..]), FILES[1]];
         assert_ne!(unpack_in(directory.path(), "azr-nano", &other).unwrap(), folder);
+    }
+
+    #[test]
+    fn many_may_unpack_the_same_model_at_once() {
+        let directory = tempfile::tempdir().unwrap();
+        let start = std::sync::Barrier::new(4);
+        let unpacked = || {
+            start.wait();
+            unpack_in(directory.path(), "azr-nano", &FILES).unwrap()
+        };
+        let folders = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(unpacked)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>()
+        });
+        assert!(folders.iter().all(|folder| *folder == folders[0]));
+        assert_eq!(fs::read(folders[0].join("model.safetensors")).unwrap(), b"weights");
     }
 
     #[test]

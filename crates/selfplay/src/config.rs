@@ -78,7 +78,7 @@ pub struct SelfPlayConfig {
 
 impl SelfPlayConfig {
     /// The published system (arXiv 2505.03335 and its code): the solver trains on the previous step's
-    /// proposals, buffers keep their oldest tasks and duplicates, and 256 seed tasks come first.
+    /// proposals, buffers keep their oldest tasks and duplicates, 256 seed tasks come first, and every update is applied.
     pub fn paper() -> Self {
         Self {
             solver_batch: SolverBatch::PreviousStep,
@@ -87,6 +87,7 @@ impl SelfPlayConfig {
             dedupe: false,
             seed_tasks: 256,
             max_seed_rounds: 1_000,
+            health: HealthConfig { guard_z: 0.0, ..HealthConfig::default() },
             ..Self::robust()
         }
     }
@@ -278,6 +279,11 @@ mod tests {
     #[test]
     fn both_profiles_make_a_run() {
         SelfPlayConfig::paper().validate().unwrap();
+        assert_eq!(
+            SelfPlayConfig::paper().health.guard_z,
+            0.0,
+            "the published system has no guard"
+        );
         assert_eq!(SelfPlayConfig::default(), SelfPlayConfig::robust());
         SelfPlayConfig::robust().validate().unwrap();
     }

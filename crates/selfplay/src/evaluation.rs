@@ -13,8 +13,10 @@ use crate::{Finish, Phase, Result, RolloutPhase, RolloutRecord};
 pub struct Evaluation {
     /// The step after which it was made; 0 before the first.
     pub step: u64,
-    /// `<set>/solve_rate_mean` (over kinds), `<set>/solve_rate_<kind>`, `<set>/format_rate`, `<set>/tokens_mean`,
-    /// `<set>/truncated_rate`, `<set>/n_tasks`. A function of the weights and the tasks alone.
+    /// `<set>/part/solve_rate_mean` (over kinds), `<set>/part/solve_rate_<kind>`, `<set>/part/format_rate`,
+    /// `<set>/part/tokens_mean`, `<set>/part/truncated_rate` and `<set>/part/n_tasks` of the same evenly spaced tasks
+    /// whenever they are asked, and where all tasks were asked, the same of all of them without the `part/`. A function
+    /// of the weights and the tasks alone.
     pub metrics: BTreeMap<String, f64>,
     /// Durations in seconds.
     pub timings: BTreeMap<String, f64>,
@@ -26,17 +28,24 @@ pub struct Evaluation {
 struct Asked {
     set: usize,
     channel: usize,
+    is_part: bool,
     answer: Option<Rollout>,
 }
 
-/// Solves the tasks of all sets in one wave: all of them, or at most `tasks_per_kind` of each kind of a set, evenly
-/// spaced; 0 means all. A task whose prompt is too long counts as not solved.
-pub(crate) fn evaluate(stage: &mut Stage<'_>, tasks_per_kind: usize) -> Result<Evaluation> {
+/// Solves the tasks of all sets in one wave: all of them, or the part alone that has at most `tasks_per_kind` of each
+/// kind of a set, evenly spaced; 0 means all. A task whose prompt is too long counts as not solved.
+pub(crate) fn evaluate(
+    stage: &mut Stage<'_>,
+    tasks_per_kind: usize,
+    asks_all: bool,
+) -> Result<Evaluation> {
     let (mut asked, mut tasks) = (Vec::new(), Vec::new());
     for (set, (_, of_set)) in stage.held_out.sets.iter().enumerate() {
-        for (channel, task) in thinned(of_set, tasks_per_kind) {
-            asked.push(Asked { set, channel, answer: None });
-            tasks.push((channel, task));
+        for ((channel, task), is_part) in of_set.iter().zip(parts(of_set, tasks_per_kind)) {
+            if is_part || asks_all {
+                asked.push(Asked { set, channel: *channel, is_part, answer: None });
+                tasks.push((*channel, task.clone()));
+            }
         }
     }
     let prompts = stage.solve_prompts(tasks.clone())?;
@@ -59,9 +68,13 @@ pub(crate) fn evaluate(stage: &mut Stage<'_>, tasks_per_kind: usize) -> Result<E
         asked[position].answer = Some(answer);
     }
     let mut metrics = Metrics::default();
-    for (number, (name, _)) in stage.held_out.sets.iter().enumerate() {
+    for (number, (name, tasks)) in stage.held_out.sets.iter().enumerate() {
         let of_set: Vec<&Asked> = asked.iter().filter(|asked| asked.set == number).collect();
-        set_metrics(stage, name, &of_set, &mut metrics);
+        let part: Vec<&Asked> = of_set.iter().copied().filter(|asked| asked.is_part).collect();
+        set_metrics(stage, &format!("{name}/part"), &part, &mut metrics);
+        if of_set.len() == tasks.len() {
+            set_metrics(stage, name, &of_set, &mut metrics);
+        }
     }
     let seconds =
         |(phase, seconds): (&Phase, &f64)| (format!("time/{}_s", phase.as_str()), *seconds);
@@ -73,18 +86,18 @@ pub(crate) fn evaluate(stage: &mut Stage<'_>, tasks_per_kind: usize) -> Result<E
     })
 }
 
-/// At most `n` tasks of each channel, evenly spaced; all of them when `n` is 0.
-fn thinned(tasks: &[(usize, Task)], n: usize) -> Vec<(usize, Task)> {
-    let mut by_channel: BTreeMap<usize, Vec<&Task>> = BTreeMap::new();
-    for (channel, task) in tasks {
-        by_channel.entry(*channel).or_default().push(task);
+/// Whether each of the tasks is one of at most `n` of its channel, evenly spaced; all are when `n` is 0.
+fn parts(tasks: &[(usize, Task)], n: usize) -> Vec<bool> {
+    let mut by_channel: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
+    for (position, (channel, _)) in tasks.iter().enumerate() {
+        by_channel.entry(*channel).or_default().push(position);
     }
-    let mut kept = Vec::new();
-    for (channel, tasks) in by_channel {
-        let count = if n == 0 { tasks.len() } else { n.min(tasks.len()) };
-        kept.extend((0..count).map(|i| (channel, tasks[i * tasks.len() / count].clone())));
+    let mut is_part = vec![false; tasks.len()];
+    for positions in by_channel.values() {
+        let count = if n == 0 { positions.len() } else { n.min(positions.len()) };
+        (0..count).for_each(|i| is_part[positions[i * positions.len() / count]] = true);
     }
-    kept
+    is_part
 }
 
 fn set_metrics(stage: &Stage<'_>, set: &str, asked: &[&Asked], metrics: &mut Metrics) {
@@ -121,11 +134,11 @@ mod tests {
             payload: String::new(),
         };
         let tasks: Vec<(usize, Task)> = (0..12).map(|number| (number % 2, task(number))).collect();
-        let keys = |n| -> Vec<(usize, String)> {
-            thinned(&tasks, n).into_iter().map(|(channel, task)| (channel, task.key)).collect()
+        let chosen = |n| -> Vec<usize> {
+            let is_part = parts(&tasks, n).into_iter().enumerate();
+            is_part.filter(|(_, is_part)| *is_part).map(|(position, _)| position).collect()
         };
-        let expected = [(0, "0"), (0, "4"), (0, "8"), (1, "1"), (1, "5"), (1, "9")];
-        assert_eq!(keys(3), expected.map(|(channel, key)| (channel, key.to_owned())));
-        assert_eq!((keys(0).len(), keys(100).len()), (12, 12));
+        assert_eq!(chosen(3), [0, 1, 4, 5, 8, 9]);
+        assert_eq!((chosen(0).len(), chosen(100).len()), (12, 12));
     }
 }

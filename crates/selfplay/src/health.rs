@@ -5,14 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use azr_plugin::UpdateBounds;
 use serde::{Deserialize, Serialize};
 
-use crate::{Result, SelfPlayError};
+use crate::{Result, SelfPlayError, mean_of};
 
 /// Updates over which the guard's means and variances reach back.
 const WINDOW: u64 = 50;
-/// Steps whose mean entropy is what later ones are compared to.
+/// Steps whose mean is what later ones are compared to.
 const N_START: u64 = 3;
-/// Weight of the newest step in the smoothed validity.
+/// Weight of the newest step in smoothed values.
 const SMOOTHING: f64 = 0.3;
+/// Validity has fallen when it is so many standard deviations below its best: shares of few proposals scatter.
+const VALIDITY_Z: f64 = 3.0;
+/// Standard deviations of a normal distribution per median absolute deviation.
+const SCALE_OF_MEDIAN: f64 = 1.4826;
 /// A loss is a mean of advantages, which are of order 1: deviations below this are never unusual.
 const LEAST_LOSS_DEVIATION: f64 = 0.1;
 /// Gradient norms scatter by at least this part of their mean.
@@ -27,11 +31,11 @@ pub struct HealthConfig {
     pub guard_z: f64,
     /// The guard watches so many updates before it leaves one out.
     pub guard_warmup_updates: u64,
-    /// Steps in a row without a learnable proposal that raise an alarm.
+    /// Steps in a row without a proposal of a kind that is solved sometimes and failed sometimes, which raise an alarm.
     pub unlearnable_steps: u64,
-    /// An alarm is raised when the entropy of a role falls below this part of what it was at the start.
+    /// An alarm is raised when the smoothed entropy of a role falls below this part of what it was at the start.
     pub entropy_floor: f64,
-    /// An alarm is raised when the share of valid proposals falls below this part of its best.
+    /// An alarm is raised when the smoothed share of valid proposals falls below this part of its best.
     pub validity_floor: f64,
 }
 
@@ -90,16 +94,38 @@ pub struct Alarm {
 pub struct Health {
     loss: Running,
     grad_norm: Running,
-    /// Entropy of each role at the start.
-    entropy: BTreeMap<String, Running>,
-    valid: Option<f64>,
-    best_valid: f64,
-    n_unlearnable: u64,
-    /// Alarms that have not ceased; each is told once.
+    /// Loss and gradient norm of the updates that the guard watches before it begins.
+    warmup: Vec<(f64, f64)>,
+    /// Entropy of each role.
+    entropy: BTreeMap<String, Trend>,
+    valid: Trend,
+    /// Steps in a row without a learnable proposal, by domain and kind.
+    n_unlearnable: BTreeMap<String, u64>,
+    /// Alarms that have not ceased, some with what they are about behind a slash; each is told once.
     raised: BTreeSet<String>,
 }
 
-/// Mean and variance over the last updates: exact at first, then forgetting exponentially.
+/// A smoothed value and what it is compared to: the mean of the first steps, until something better is put there.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Trend {
+    n: u64,
+    smooth: f64,
+    reference: f64,
+}
+
+impl Trend {
+    fn fold(&mut self, value: f64) {
+        self.n += 1;
+        let weight = if self.n <= N_START { 1.0 / self.n as f64 } else { SMOOTHING };
+        self.smooth += weight * (value - self.smooth);
+        if self.n <= N_START {
+            self.reference = self.smooth;
+        }
+    }
+}
+
+/// Mean and variance over the last updates: of all at first, then forgetting exponentially.
 #[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Running {
@@ -109,6 +135,13 @@ struct Running {
 }
 
 impl Running {
+    /// Of the first values, by their median and the median distance from it, so that one spike among them tells nothing.
+    fn start(values: &[f64]) -> Self {
+        let mean = median(values.to_vec());
+        let distance = median(values.iter().map(|value| (value - mean).abs()).collect());
+        Self { n: values.len() as u64, mean, variance: (SCALE_OF_MEDIAN * distance).powi(2) }
+    }
+
     fn fold(&mut self, value: f64) {
         self.n += 1;
         let weight = 1.0 / self.n.min(WINDOW) as f64;
@@ -121,7 +154,7 @@ impl Running {
 impl Health {
     /// What the next update must look like to be applied.
     pub(crate) fn bounds(&self, config: &HealthConfig) -> UpdateBounds {
-        if config.guard_z == 0.0 || self.grad_norm.n < config.guard_warmup_updates.max(2) {
+        if config.guard_z == 0.0 || self.grad_norm.n == 0 {
             return UpdateBounds::default();
         }
         let loss = config.guard_z * self.loss.variance.sqrt().max(LEAST_LOSS_DEVIATION);
@@ -134,49 +167,49 @@ impl Health {
         }
     }
 
-    /// Takes in a step's metrics; returns the alarms it raises and the names of those that last.
+    /// Takes in the metrics of a step with so many proposals; returns the alarms it raises and the names of those that
+    /// last. What a step says nothing about stays as it was.
     pub(crate) fn observe(
         &mut self,
         step: u64,
         metrics: &BTreeMap<String, f64>,
+        n_proposals: usize,
         config: &HealthConfig,
-    ) -> (Vec<Alarm>, Vec<String>) {
-        let bounds = self.bounds(config);
+    ) -> (Vec<Alarm>, BTreeSet<String>) {
         let mut alarms = Vec::new();
         let mut raise = |name: &str, message| {
             alarms.push(Alarm { step, name: name.to_owned(), message });
         };
-        if let Some(message) = self.observe_update(metrics, &bounds) {
-            raise("update-skipped", message);
-        }
-        let mut lasting = Vec::new();
-        for (name, message) in [
-            ("learnability", self.observe_learnability(metrics, config)),
-            ("entropy-propose", self.observe_entropy("propose", metrics, config)),
-            ("entropy-solve", self.observe_entropy("solve", metrics, config)),
-            ("validity", self.observe_validity(metrics, config)),
-        ] {
+        let skipped = self.observe_update(metrics, config);
+        let lasting = skipped.iter().map(|_| "update-skipped".to_owned());
+        let mut lasting: BTreeSet<String> = lasting.collect();
+        skipped.into_iter().for_each(|message| raise("update-skipped", message));
+        let mut verdicts = self.observe_learnability(metrics, config);
+        verdicts.extend(self.observe_entropy("propose", metrics, config));
+        verdicts.extend(self.observe_entropy("solve", metrics, config));
+        verdicts.extend(self.observe_validity(metrics, n_proposals, config));
+        for Verdict { alarm, message } in verdicts {
             match message {
-                Some(message) => {
-                    lasting.push(name.to_owned());
-                    if self.raised.insert(name.to_owned()) {
-                        raise(name, message);
-                    }
-                }
                 None => {
-                    self.raised.remove(name);
+                    self.raised.remove(&alarm);
+                }
+                Some(message) => {
+                    if self.raised.insert(alarm.clone()) {
+                        raise(name_of(&alarm), message);
+                    }
                 }
             }
         }
-        lasting.extend(alarms.iter().map(|alarm| alarm.name.clone()));
+        lasting.extend(self.raised.iter().map(|alarm| name_of(alarm).to_owned()));
         (alarms, lasting)
     }
 
     fn observe_update(
         &mut self,
         metrics: &BTreeMap<String, f64>,
-        bounds: &UpdateBounds,
+        config: &HealthConfig,
     ) -> Option<String> {
+        let bounds = self.bounds(config);
         let applied = *metrics.get("update/applied")? == 1.0;
         let both = metrics.get("update/loss").zip(metrics.get("update/grad_norm"));
         let Some((&loss, &norm)) = both else {
@@ -197,9 +230,15 @@ impl Health {
         });
         // An update without a gradient says nothing about those that have one. One that was left out counts as the
         // largest that would not have been, so that the bounds follow a lasting change.
-        if norm > 0.0 {
+        if norm > 0.0 && self.grad_norm.n > 0 {
             self.loss.fold(loss.clamp(bounds.loss_min, bounds.loss_max));
             self.grad_norm.fold(norm.min(bounds.grad_norm_max));
+        } else if norm > 0.0 {
+            self.warmup.push((loss, norm));
+            if self.warmup.len() as u64 >= config.guard_warmup_updates.max(2) {
+                let (losses, norms): (Vec<f64>, Vec<f64>) = self.warmup.drain(..).unzip();
+                (self.loss, self.grad_norm) = (Running::start(&losses), Running::start(&norms));
+            }
         }
         message
     }
@@ -208,18 +247,25 @@ impl Health {
         &mut self,
         metrics: &BTreeMap<String, f64>,
         config: &HealthConfig,
-    ) -> Option<String> {
+    ) -> Vec<Verdict> {
+        let mut verdicts = Vec::new();
         // Where nothing is proposed nothing can be learnable.
-        mean_of(metrics, "propose/", "/valid_rate")?;
-        let learnability = mean_of(metrics, "propose/", "/learnability_mean").unwrap_or(0.0);
-        self.n_unlearnable = if learnability > 0.0 { 0 } else { self.n_unlearnable + 1 };
-        (self.n_unlearnable >= config.unlearnable_steps).then(|| {
-            format!(
-                "no proposal of the last {} steps was solved sometimes and failed sometimes: tasks are invalid, too \
-                 hard or too easy, and the proposer has nothing to go by",
-                self.n_unlearnable
-            )
-        })
+        let is_proposed = |name: &String| {
+            Some(name.strip_prefix("propose/")?.strip_suffix("/valid_rate")?.to_owned())
+        };
+        for kind in metrics.keys().filter_map(is_proposed) {
+            let rate = metrics.get(&format!("propose/{kind}/informative_rate"));
+            let n_steps = self.n_unlearnable.entry(kind.clone()).or_default();
+            *n_steps = if rate.is_some_and(|rate| *rate > 0.0) { 0 } else { *n_steps + 1 };
+            let message = (*n_steps >= config.unlearnable_steps).then(|| {
+                format!(
+                    "no proposal of kind {kind} of the last {n_steps} steps was solved sometimes and failed sometimes: \
+                     tasks are invalid, too hard or too easy, and the proposer has nothing to go by"
+                )
+            });
+            verdicts.push(Verdict { alarm: format!("learnability/{kind}"), message });
+        }
+        verdicts
     }
 
     fn observe_entropy(
@@ -227,167 +273,65 @@ impl Health {
         role: &str,
         metrics: &BTreeMap<String, f64>,
         config: &HealthConfig,
-    ) -> Option<String> {
+    ) -> Option<Verdict> {
         let entropy = mean_of(metrics, &format!("{role}/"), "/entropy")?;
-        let start = self.entropy.entry(role.to_owned()).or_default();
-        if start.n < N_START {
-            start.fold(entropy);
-        }
-        (entropy < config.entropy_floor * start.mean).then(|| {
+        let trend = self.entropy.entry(role.to_owned()).or_default();
+        trend.fold(entropy);
+        let Trend { smooth, reference, .. } = *trend;
+        let message = (smooth < config.entropy_floor * reference).then(|| {
             format!(
-                "the entropy of role {role} fell to {entropy:.3} from {:.3} at the start: the model repeats itself",
-                start.mean
+                "the entropy of role {role} fell to {smooth:.3} from {reference:.3} at the start: the model repeats itself"
             )
-        })
+        });
+        Some(Verdict { alarm: format!("entropy-{role}"), message })
     }
 
     fn observe_validity(
         &mut self,
         metrics: &BTreeMap<String, f64>,
+        n_proposals: usize,
         config: &HealthConfig,
-    ) -> Option<String> {
-        let valid = mean_of(metrics, "propose/", "/valid_rate")?;
-        let smooth = self.valid.map_or(valid, |before| before + SMOOTHING * (valid - before));
-        self.valid = Some(smooth);
-        self.best_valid = self.best_valid.max(smooth);
-        (smooth < config.validity_floor * self.best_valid).then(|| {
+    ) -> Option<Verdict> {
+        self.valid.fold(mean_of(metrics, "propose/", "/valid_rate")?);
+        let Trend { smooth, reference: best, .. } = self.valid;
+        self.valid.reference = best.max(smooth);
+        // Both are shares of chance, each smoothed over some steps of so many proposals.
+        let variance = best * (1.0 - best) / n_proposals.max(1) as f64;
+        let noise = (2.0 * variance * SMOOTHING / (2.0 - SMOOTHING)).sqrt();
+        let is_low = smooth < config.validity_floor * best && smooth < best - VALIDITY_Z * noise;
+        let message = is_low.then(|| {
             format!(
                 "only {:.0} % of the proposals are valid, after {:.0} % at best",
                 100.0 * smooth,
-                100.0 * self.best_valid
+                100.0 * best
             )
-        })
+        });
+        Some(Verdict { alarm: "validity".to_owned(), message })
     }
 }
 
-/// Mean of the metrics between `prefix` and `suffix`; none when there are none.
-fn mean_of(metrics: &BTreeMap<String, f64>, prefix: &str, suffix: &str) -> Option<f64> {
-    let values = metrics
-        .iter()
-        .filter(|(name, _)| name.starts_with(prefix) && name.ends_with(suffix))
-        .map(|(_, value)| *value);
-    let (sum, n) = values.fold((0.0, 0.0), |(sum, n), value| (sum + value, n + 1.0));
-    (n > 0.0).then(|| sum / n)
+/// What a step says about an alarm.
+struct Verdict {
+    /// As in [`Health::raised`].
+    alarm: String,
+    /// Why it is raised; it ceases where there is none.
+    message: Option<String>,
+}
+
+/// The name of an alarm without what it is about.
+fn name_of(alarm: &str) -> &str {
+    alarm.split('/').next().unwrap_or(alarm)
+}
+
+/// The middle value, or the mean of the two in the middle; 0 where there are none.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let upper = values.len() / 2;
+    match (values.get(upper.wrapping_sub((values.len() + 1) % 2)), values.get(upper)) {
+        (Some(low), Some(high)) => (low + high) / 2.0,
+        _ => 0.0,
+    }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn metrics(pairs: &[(&str, f64)]) -> BTreeMap<String, f64> {
-        pairs.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect()
-    }
-
-    fn update(loss: f64, norm: f64, applied: f64) -> BTreeMap<String, f64> {
-        metrics(&[("update/loss", loss), ("update/grad_norm", norm), ("update/applied", applied)])
-    }
-
-    /// The names of the alarms of each step's metrics.
-    fn alarms(health: &mut Health, steps: &[BTreeMap<String, f64>]) -> Vec<Vec<String>> {
-        let config = HealthConfig::default();
-        let names = |metrics| {
-            let (alarms, _) = health.observe(0, metrics, &config);
-            alarms.into_iter().map(|alarm| alarm.name).collect()
-        };
-        steps.iter().map(names).collect()
-    }
-
-    #[test]
-    fn running_moments_are_exact_at_first() {
-        let mut running = Running::default();
-        [1.0, 3.0].into_iter().for_each(|value| running.fold(value));
-        assert_eq!((running.mean, running.variance), (2.0, 1.0));
-    }
-
-    #[test]
-    fn the_guard_bounds_what_differs_from_all_before_and_follows_a_lasting_change() {
-        let (mut health, config) = (Health::default(), HealthConfig::default());
-        for n in 0..10 {
-            assert_eq!(health.bounds(&config), UpdateBounds::default());
-            let quiet = health.observe(n, &update(0.01, 1.0 + 0.1 * (n % 2) as f64, 1.0), &config);
-            assert!(quiet.0.is_empty());
-        }
-        let bounds = health.bounds(&config);
-        assert!(bounds.admits(0.3, 2.0) && !bounds.admits(0.0, 4.0) && !bounds.admits(-2.0, 1.0));
-        let (raised, lasting) = health.observe(11, &update(0.0, 40.0, 0.0), &config);
-        assert_eq!(lasting, ["update-skipped"]);
-        assert!(raised[0].message.contains("gradient norm is 40.0000"), "{raised:?}");
-        let loss = health.observe(12, &update(9.0, 1.0, 0.0), &config).0;
-        assert!(loss[0].message.contains("the loss is 9.0000"), "{loss:?}");
-        let n_left_out = (0..).take_while(|_| {
-            let is_left_out = !health.bounds(&config).admits(0.0, 40.0);
-            health.observe(13, &update(0.0, 40.0, if is_left_out { 0.0 } else { 1.0 }), &config);
-            is_left_out
-        });
-        assert!((1..20).contains(&n_left_out.count()));
-        let off = HealthConfig { guard_z: 0.0, ..config };
-        assert_eq!(health.bounds(&off), UpdateBounds::default());
-    }
-
-    #[test]
-    fn updates_without_a_gradient_do_not_narrow_the_bounds() {
-        let mut health = Health::default();
-        alarms(&mut health, &vec![update(0.0, 0.0, 1.0); 30]);
-        assert_eq!(health.bounds(&HealthConfig::default()), UpdateBounds::default());
-    }
-
-    #[test]
-    fn an_alarm_is_told_once_until_it_ceases() {
-        let proposals = |learnability: f64| {
-            metrics(&[
-                ("propose/code/deduction/valid_rate", 0.5),
-                ("propose/code/deduction/learnability_mean", learnability),
-            ])
-        };
-        let (dead, alive) = (proposals(0.0), proposals(0.1));
-        let steps = [&dead, &dead, &dead, &dead, &alive, &dead, &dead, &dead].map(Clone::clone);
-        let counts: Vec<usize> =
-            alarms(&mut Health::default(), &steps).iter().map(Vec::len).collect();
-        assert_eq!(counts, [0, 0, 1, 0, 0, 0, 0, 1]);
-    }
-
-    #[test]
-    fn steps_that_propose_nothing_raise_nothing() {
-        let solver_only = metrics(&[("solve/code/deduction/entropy", 1.0)]);
-        assert!(alarms(&mut Health::default(), &vec![solver_only; 9]).iter().all(Vec::is_empty));
-    }
-
-    #[test]
-    fn collapse_is_relative_to_the_start_and_validity_to_its_best() {
-        let step = |entropy: f64, valid: f64| {
-            metrics(&[
-                ("solve/code/deduction/entropy", entropy),
-                ("propose/code/deduction/entropy", 1.0),
-                ("propose/code/deduction/valid_rate", valid),
-                ("propose/code/deduction/learnability_mean", 0.5),
-            ])
-        };
-        let mut health = Health::default();
-        let quiet = alarms(&mut health, &vec![step(1.0, 0.8); 4]);
-        assert!(quiet.iter().all(Vec::is_empty));
-        assert_eq!(alarms(&mut health, &[step(0.1, 0.8)]), [["entropy-solve"]]);
-        let fallen = alarms(&mut health, &vec![step(1.0, 0.1); 4]).concat();
-        assert_eq!(fallen, ["validity"]);
-    }
-
-    #[test]
-    fn what_is_remembered_reads_back_to_the_bit() {
-        let mut health = Health::default();
-        alarms(&mut health, &[update(0.1 / 3.0, 1.0 / 7.0, 1.0), update(0.2 / 3.0, 0.3, 1.0)]);
-        let text = serde_json::to_string(&health).unwrap();
-        assert_eq!(serde_json::from_str::<Health>(&text).unwrap(), health);
-    }
-
-    #[test]
-    fn impossible_settings_are_named() {
-        for config in [
-            HealthConfig { guard_z: -1.0, ..HealthConfig::default() },
-            HealthConfig { entropy_floor: f64::NAN, ..HealthConfig::default() },
-            HealthConfig { validity_floor: 1.5, ..HealthConfig::default() },
-            HealthConfig { unlearnable_steps: 0, ..HealthConfig::default() },
-        ] {
-            assert!(config.validate().unwrap_err().to_string().contains("health."));
-        }
-        HealthConfig::default().validate().unwrap();
-    }
-}
+mod tests;

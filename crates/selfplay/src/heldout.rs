@@ -4,7 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use azr_plugin::Task;
 
-use crate::stage::Channel;
+use crate::channel::Channel;
+use crate::metrics::GROUPS;
 use crate::{BufferEntry, Result, SelfPlayError};
 
 /// A set of tasks that a run is evaluated on.
@@ -36,6 +37,12 @@ impl HeldOut {
                 return Err(SelfPlayError::config(
                     format!("a held-out set is named {name:?}"),
                     "use lower case letters, digits, `-` and `_`: metrics are named after it",
+                ));
+            }
+            if GROUPS.contains(&name.as_str()) {
+                return Err(SelfPlayError::config(
+                    format!("a held-out set is named {name}"),
+                    format!("rename its file: metrics of the run start with `{name}/`"),
                 ));
             }
             if held_out.sets.iter().any(|(other, _)| *other == name) {

@@ -7,6 +7,7 @@
 //! uninterrupted one do the same.
 
 mod buffer;
+mod channel;
 mod config;
 mod error;
 mod evaluation;
@@ -35,6 +36,7 @@ pub use error::{Result, SelfPlayError};
 pub use evaluation::Evaluation;
 pub use health::{Alarm, Health, HealthConfig};
 pub use heldout::HeldOutSet;
+pub use metrics::mean_of;
 pub use monitor::{Flag, flags};
 pub use observe::{Clock, Observer, Phase, Silent, WallClock};
 pub use record::{

@@ -1,12 +1,37 @@
 //! Metrics and timings of a step.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use crate::channel::Channel;
 use crate::learn::Learned;
 use crate::proposals::Proposed;
 use crate::reward::learnability;
-use crate::stage::{Channel, Rollout, Stage};
+use crate::stage::{Rollout, Stage};
 use crate::{Buffers, Finish, Phase, Result, RolloutRecord};
+
+/// What the names of metrics and timings start with, beside those of held-out sets; `memory` is for who measures it.
+pub(crate) const GROUPS: [&str; 12] = [
+    "alarm",
+    "baseline",
+    "buffer",
+    "estimate",
+    "memory",
+    "propose",
+    "safety",
+    "seed",
+    "solve",
+    "throughput",
+    "time",
+    "update",
+];
+
+/// Mean of the metrics whose names start with `prefix` and end with `suffix`; none when there are none.
+pub fn mean_of(metrics: &BTreeMap<String, f64>, prefix: &str, suffix: &str) -> Option<f64> {
+    let of_group =
+        metrics.iter().filter(|(name, _)| name.starts_with(prefix) && name.ends_with(suffix));
+    let (sum, n) = of_group.fold((0.0, 0.0), |(sum, n), (_, value)| (sum + value, n + 1.0));
+    (n > 0.0).then(|| sum / n)
+}
 
 /// Metrics by name; what is not finite is left out.
 #[derive(Debug, Default)]
@@ -57,6 +82,18 @@ impl Metrics {
                 rates().map(|rate| learnability(rate, function)),
             );
             self.mean(format!("{prefix}/solve_rate_mean"), rates());
+            self.mean(
+                format!("{prefix}/informative_rate"),
+                rates().map(|rate| share(0.0 < rate && rate < 1.0)),
+            );
+            let mut subjects = BTreeSet::new();
+            self.mean(
+                format!("{prefix}/subject_rate"),
+                of_kind
+                    .iter()
+                    .filter_map(|p| p.task.as_ref().filter(|task| !task.subject.is_empty()))
+                    .map(|task| share(subjects.insert(&task.subject))),
+            );
             if !stage.held_out.is_empty() {
                 let n_blocked = of_kind.iter().filter(|p| p.is_held_out).count();
                 self.set(blocked(channel), n_blocked as f64);
@@ -274,6 +311,14 @@ mod tests {
         metrics.mean("c".into(), std::iter::empty());
         metrics.mean("d".into(), [1.0, 2.0].into_iter());
         assert_eq!(metrics.0, BTreeMap::from([("d".to_owned(), 1.5)]));
+    }
+
+    #[test]
+    fn means_are_of_the_metrics_between_prefix_and_suffix() {
+        let metrics = [("a/x/r", 1.0), ("a/y/r", 2.0), ("a/x/s", 9.0), ("b/x/r", 9.0)];
+        let metrics = metrics.map(|(name, value)| (name.to_owned(), value)).into();
+        assert_eq!(mean_of(&metrics, "a/", "/r"), Some(1.5));
+        assert_eq!(mean_of(&metrics, "c/", "/r"), None);
     }
 
     #[test]

@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use azr_plugin::{Prompt, Proposal, ProposeRequest, Task};
 
 use crate::buffer::draw_references;
-use crate::stage::{Ask, Channel, Rollout, Stage};
+use crate::channel::Channel;
+use crate::stage::{Ask, Rollout, Stage};
 use crate::{Admission, BufferEntry, Buffers, Phase, Result, RolloutPhase, proposer_reward};
 
 /// How often an over-long prompt is drawn again, each time with half as many references.
@@ -209,14 +210,14 @@ pub(crate) fn estimate(stage: &mut Stage<'_>, proposed: &mut [Proposed]) -> Resu
     Ok(samples)
 }
 
-/// Rewards the proposals.
+/// Rewards the proposals, but not those of tasks that are held out: what has no reward is not trained.
 pub(crate) fn reward(stage: &Stage<'_>, proposed: &mut [Proposed]) {
     for proposal in proposed {
         let is_duplicate = proposal.is_duplicate();
         let record = &mut proposal.rollout.record;
         let reward = proposer_reward(record.well_formed, record.solve_rate, stage.config);
         let most = if is_duplicate { stage.config.duplicate_reward } else { f32::INFINITY };
-        record.reward = Some(reward.min(most));
+        record.reward = (!proposal.is_held_out).then_some(reward.min(most));
     }
 }
 

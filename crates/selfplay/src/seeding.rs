@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use crate::channel::Channel;
 use crate::metrics::{Metrics, blocked};
 use crate::proposals::{Proposed, propose};
-use crate::stage::{Channel, Rollout, Stage};
+use crate::stage::{Rollout, Stage};
 use crate::{BufferEntry, Buffers, Result, SelfPlayError};
 
 /// Fills `buffers` with the domains' own seed tasks and then, round by round, with what the untrained policy

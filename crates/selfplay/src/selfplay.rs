@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use azr_plugin::{Domain, Policy, RlOptimizer, Tokenizer};
 
+use crate::channel::{Channel, channels};
 use crate::evaluation::{Evaluation, evaluate};
 use crate::heldout::HeldOut;
 use crate::learn::{learn, plan};
@@ -14,7 +15,7 @@ use crate::metrics::{Metrics, timings};
 use crate::proposals::{admit, estimate, propose, reward};
 use crate::seeding::seed;
 use crate::solving::{self, choose, solve};
-use crate::stage::{Channel, Rollout, Stage};
+use crate::stage::{Rollout, Stage};
 use crate::{
     BufferEntry, Buffers, Clock, Health, HeldOutSet, Mix, Observer, Result, RolloutRecord,
     SafetyRecord, SelfPlayConfig, SelfPlayError, SolverBatch, StepOutput, WallClock, flags,
@@ -102,7 +103,7 @@ impl SelfPlay {
     }
 
     /// The same run with tasks that are never trained on: a proposal about the same subject as one of them is
-    /// rewarded as any other, but enters no buffer and nobody learns from answers to it.
+    /// graded as any other, but earns nothing and enters no buffer, and nobody learns from it or from answers to it.
     ///
     /// # Errors
     /// A set's tasks are of no kind of this run or have no subject, or its name cannot be part of a metric's.
@@ -181,8 +182,9 @@ impl SelfPlay {
         !self.held_out.is_empty()
     }
 
-    /// Solves the held-out tasks, greedily and in one wave: at most `tasks_per_kind` of each kind of a set,
-    /// evenly spaced, or all of them when that is 0. It changes nothing about the run. `step` is the number of steps that are finished.
+    /// Solves the held-out tasks, greedily and in one wave: all of them, or the part alone that has at most
+    /// `tasks_per_kind` of each kind of a set, evenly spaced (0 means all). It changes nothing about the run. `step` is
+    /// the number of steps that are finished.
     ///
     /// # Errors
     /// An engine failed or the observer cancelled.
@@ -190,9 +192,10 @@ impl SelfPlay {
         &mut self,
         step: u64,
         tasks_per_kind: usize,
+        asks_all: bool,
         observer: &dyn Observer,
     ) -> Result<Evaluation> {
-        evaluate(&mut self.stage(step, observer).0, tasks_per_kind)
+        evaluate(&mut self.stage(step, observer).0, tasks_per_kind, asks_all)
     }
 
     /// Fills empty buffers before the first step: with the domains' own seed tasks and, when
@@ -240,7 +243,7 @@ impl SelfPlay {
         let mut n_estimated: BTreeMap<usize, BTreeSet<u32>> = BTreeMap::new();
         if reuse_estimates {
             solving::reward(&mut estimates);
-            for rollout in &estimates {
+            for rollout in estimates.iter().filter(|rollout| !rollout.is_held_out) {
                 n_estimated.entry(rollout.channel).or_default().insert(rollout.prompt_index);
             }
         }
@@ -282,7 +285,10 @@ impl SelfPlay {
         let step_s = stage.clock.now().saturating_sub(start).as_secs_f64();
         let n_trained = learned.map_or(0, |learned| learned.report.n_tokens);
         let mut output = output(&stage, metrics, step_s, n_trained, rollouts, admitted);
-        let (alarms, lasting) = self.health.observe(step, &output.metrics, &self.config.health);
+        let is_proposal = |rollout: &&RolloutRecord| rollout.phase == crate::RolloutPhase::Propose;
+        let n_proposals = output.rollouts.iter().filter(is_proposal).count();
+        let (alarms, lasting) =
+            self.health.observe(step, &output.metrics, n_proposals, &self.config.health);
         output.metrics.extend(lasting.into_iter().map(|name| (format!("alarm/{name}"), 1.0)));
         output.alarms = alarms;
         Ok(output)
@@ -308,62 +314,6 @@ impl SelfPlay {
         };
         (stage, &mut self.buffers)
     }
-}
-
-/// The kinds of all domains, in their order.
-fn channels(
-    config: &SelfPlayConfig,
-    domains: &[(String, Arc<dyn Domain>)],
-) -> Result<Vec<Channel>> {
-    let (mut channels, mut names) = (Vec::new(), BTreeSet::new());
-    for (position, (domain_name, domain)) in domains.iter().enumerate() {
-        let kinds = domain.kinds();
-        let is_active = |kind: &str| {
-            config.kinds.is_empty() || config.kinds.iter().any(|wanted| wanted == kind)
-        };
-        let referred: BTreeSet<String> = kinds
-            .iter()
-            .filter(|kind| is_active(&kind.name))
-            .flat_map(|kind| kind.references.from.clone())
-            .collect();
-        let known: BTreeSet<String> = kinds.iter().map(|kind| kind.name.clone()).collect();
-        if let Some(missing) =
-            kinds.iter().flat_map(|kind| &kind.references.from).find(|from| !known.contains(*from))
-        {
-            let message = format!("references of kind {missing}, which it does not have");
-            return Err(SelfPlayError::contract(&format!("domain {domain_name}"), message));
-        }
-        for kind in kinds {
-            if !names.insert((domain_name.clone(), kind.name.clone())) {
-                let message = format!("kind {} comes up twice", kind.name);
-                return Err(SelfPlayError::contract(&format!("domain {domain_name}"), message));
-            }
-            let is_active = is_active(&kind.name);
-            let is_seeded = is_active || referred.contains(&kind.name);
-            channels.push(Channel {
-                domain: position,
-                domain_name: domain_name.clone(),
-                kind,
-                is_active,
-                is_seeded,
-            });
-        }
-    }
-    let all: BTreeSet<&str> = channels.iter().map(|channel| channel.kind.name.as_str()).collect();
-    if let Some(unknown) = config.kinds.iter().find(|kind| !all.contains(kind.as_str())) {
-        let all: Vec<&str> = all.into_iter().collect();
-        return Err(SelfPlayError::config(
-            format!("kinds names {unknown}, which no domain has"),
-            format!("there are: {}", all.join(", ")),
-        ));
-    }
-    if channels.is_empty() {
-        return Err(SelfPlayError::config(
-            "there is nothing to propose",
-            "choose at least one domain with a task kind",
-        ));
-    }
-    Ok(channels)
 }
 
 fn output(

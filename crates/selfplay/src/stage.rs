@@ -5,41 +5,18 @@ use std::sync::Arc;
 
 use azr_plugin::{
     Answer, CallContext, Completion, Domain, GenerateRequest, Grade, Prompt, Role, Sampling, Task,
-    TaskKind, UpdateBounds,
+    UpdateBounds,
 };
 
+use crate::channel::Channel;
 use crate::heldout::HeldOut;
 use crate::observe::PhaseContext;
 use crate::prompts::{encode, fits};
 use crate::random::Place;
 use crate::{
-    Buffers, Clock, Engines, Observer, Phase, PromptText, Result, RolloutPhase, RolloutRecord,
+    Clock, Engines, Observer, Phase, PromptText, Result, RolloutPhase, RolloutRecord,
     SelfPlayConfig, SelfPlayError,
 };
-
-/// A task kind of a domain.
-#[derive(Debug)]
-pub(crate) struct Channel {
-    /// Position of the domain.
-    pub(crate) domain: usize,
-    pub(crate) domain_name: String,
-    pub(crate) kind: TaskKind,
-    /// Whether it is proposed and solved.
-    pub(crate) is_active: bool,
-    /// Whether it is filled before the first step: it is active, or an active kind refers to it.
-    pub(crate) is_seeded: bool,
-}
-
-impl Channel {
-    /// `<domain>/<kind>`, as metrics have it.
-    pub(crate) fn name(&self) -> String {
-        format!("{}/{}", self.domain_name, self.kind.name)
-    }
-
-    pub(crate) fn buffer<'a>(&self, buffers: &'a Buffers) -> Result<&'a crate::Buffer> {
-        buffers.get(&self.domain_name, &self.kind.name)
-    }
-}
 
 /// A prompt and the seeds of the samples wanted from it.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use azr_selfplay::{HealthConfig, RolloutPhase, SelfPlayConfig, Silent, StepOutput};
+use azr_selfplay::{HealthConfig, Learnability, RolloutPhase, SelfPlayConfig, Silent, StepOutput};
 
 use crate::toy::{Call, Toy};
 use crate::{lasting, run, small};
@@ -66,9 +66,21 @@ fn steps_without_a_learnable_proposal_raise_an_alarm() {
     let names = |output: &StepOutput| -> Vec<String> {
         output.alarms.iter().map(|alarm| alarm.name.clone()).collect()
     };
-    assert_eq!(outputs.iter().map(names).collect::<Vec<_>>()[..2], [Vec::<String>::new(), vec![]]);
-    assert_eq!((names(&outputs[2]), names(&outputs[3]).len()), (vec!["learnability".into()], 0));
+    let counts: Vec<usize> = outputs.iter().map(|output| names(output).len()).collect();
+    assert_eq!(counts, [0, 0, 3, 0], "one of each kind");
+    assert!(names(&outputs[2]).iter().all(|name| name == "learnability"));
     assert_eq!(outputs[3].metrics["alarm/learnability"], 1.0, "it lasts");
+}
+
+#[test]
+fn tasks_that_are_never_solved_are_not_learnable_whatever_they_earn() {
+    let toy = Toy { nan_scores: true, ..Toy::default() };
+    let config = SelfPlayConfig { learnability: Learnability::Inverse, ..small() };
+    let mut selfplay = toy.start(config).unwrap();
+    selfplay.seed(&Silent).unwrap();
+    let outputs = run(&mut selfplay, 1..=3);
+    assert!(outputs[2].metrics["propose/toy/deduction/learnability_mean"] == 1.0);
+    assert_eq!(outputs[2].alarms.len(), 3, "{:?}", outputs[2].alarms);
 }
 
 #[test]

@@ -22,7 +22,7 @@ fn smollm2_proposes_solves_and_learns() {
         "--set=domains.code.max_new_tokens.propose=48",
     ]);
     expect_code(train.current_dir(w.path(".")), 0);
-    let metrics = &w.metrics("run")[0];
+    let metrics = &w.metrics("run")[1];
     assert!(metrics["update/grad_norm"].as_f64().unwrap() > 0.0, "{metrics:?}");
     assert!(metrics["update/logprob_gap_max"].as_f64().unwrap() < 1e-3, "{metrics:?}");
     let rollouts = std::fs::read_to_string(w.path("run/rollouts/step_000001.jsonl")).unwrap();

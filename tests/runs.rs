@@ -16,8 +16,9 @@ fn a_run_trains_and_leaves_a_complete_folder() {
     let w = Workspace::new();
     let output = expect_code(&mut w.train("run", &["--steps=2"]), 0);
     let metrics = w.metrics("run");
-    assert_eq!(metrics.len(), 2);
-    for line in &metrics {
+    assert_eq!(metrics.len(), 3);
+    assert!(metrics[0]["step"] == 0 && metrics[0].contains_key("seed/rounds"), "{:?}", metrics[0]);
+    for line in &metrics[1..] {
         assert!(line["update/grad_norm"].as_f64().unwrap() > 0.0, "{line:?}");
         assert!(line["update/loss"].as_f64().unwrap().is_finite());
         assert!(line.contains_key("solve/code/deduction/accuracy"));
@@ -95,8 +96,8 @@ fn a_run_killed_in_the_middle_of_a_step_ends_with_the_same_bits() {
     let settings = ["--steps=6", "--save-every=2"];
     expect_code(&mut w.train("whole", &settings), 0);
     let mut child = start(&mut w.train("killed", &settings));
-    // After the third line the fourth step is under way, and the newest checkpoint is that of the second.
-    wait_for_steps(&w.path("killed/metrics.jsonl"), 3, &mut child);
+    // After the third step's line the fourth is under way, and the newest checkpoint is that of the second.
+    wait_for_step(&w.path("killed/metrics.jsonl"), 3, &mut child);
     let workers = children_of(child.id());
     assert!(!workers.is_empty());
     child.kill().unwrap();
@@ -110,20 +111,29 @@ fn a_run_killed_in_the_middle_of_a_step_ends_with_the_same_bits() {
 #[test]
 fn ctrl_c_finishes_the_step_saves_and_exits_3() {
     let w = Workspace::new();
-    let mut child = start(&mut w.train("run", &["--steps=1000", "--save-every=1000"]));
-    wait_for_steps(&w.path("run/metrics.jsonl"), 1, &mut child);
+    let subjects = held_out_set(&w);
+    let settings = [&EVALUATED[..], &["--steps=1000", "--save-every=1000"]].concat();
+    let mut child = start(&mut w.train("run", &settings));
+    wait_for_step(&w.path("run/metrics.jsonl"), 1, &mut child);
     let workers = children_of(child.id());
     let interrupt = Command::new("kill").arg("-INT").arg(child.id().to_string()).status().unwrap();
     assert!(interrupt.success());
     let status = child.wait().unwrap();
     assert_eq!(status.code(), Some(3));
     wait_for_end(&workers);
-    let steps = w.metrics("run").len();
+    let newest = || w.metrics("run").pop().unwrap();
+    let step = newest()["step"].as_u64().unwrap();
     let latest = std::fs::read_to_string(w.path("run/checkpoints/latest")).unwrap();
-    assert_eq!(latest, format!("global_step_{steps}"));
-    let more = (steps + 1).to_string();
-    expect_code(&mut w.azr(&["train", "--resume", "run", "--steps", &more]), 0);
-    assert_eq!(w.metrics("run").len(), steps + 1);
+    assert_eq!(latest, format!("global_step_{step}"));
+    let ends_at = |step: u64| {
+        let steps = step.to_string();
+        expect_code(&mut w.azr(&["train", "--resume", "run", "--steps", &steps]), 0);
+        let line = newest();
+        assert_eq!(line["step"].as_u64(), Some(step));
+        assert_eq!(line["unseen/n_tasks"], subjects.len() as f64, "every end asks all tasks");
+    };
+    ends_at(step);
+    ends_at(step + 1);
 }
 
 #[test]
@@ -136,14 +146,15 @@ fn an_existing_run_is_never_overwritten_and_never_shared() {
     assert_eq!(std::fs::read(w.path("run/metrics.jsonl")).unwrap(), before);
 
     let mut child = start(&mut w.azr(&["train", "--resume", "run", "--steps=1000"]));
-    wait_for_steps(&w.path("run/metrics.jsonl"), 2, &mut child);
+    wait_for_step(&w.path("run/metrics.jsonl"), 2, &mut child);
     let output = expect_code(&mut w.azr(&["train", "--resume", "run", "--steps=1000"]), 1);
     assert!(stderr(&output).contains("another process"), "{}", stderr(&output));
     child.kill().unwrap();
     child.wait().unwrap();
 }
 
-/// Writes a set of two held-out tasks of each kind; returns what they are about.
+/// Writes a set of two held-out tasks of each kind, and one of them as a set of its own whose name comes before;
+/// returns what they are about.
 fn held_out_set(w: &Workspace) -> Vec<String> {
     let all = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/data/heldout/heldout.jsonl");
     let text = std::fs::read_to_string(all).unwrap();
@@ -155,12 +166,17 @@ fn held_out_set(w: &Workspace) -> Vec<String> {
             chosen.extend([line, "\n"]);
         }
     }
-    std::fs::write(w.path("unseen.jsonl"), chosen).unwrap();
+    let (first, _) = chosen.split_once('\n').unwrap();
+    std::fs::write(w.path("also.jsonl"), first).unwrap();
+    std::fs::write(w.path("unseen.jsonl"), chosen.trim_end()).unwrap();
     subjects
 }
 
-const EVALUATED: [&str; 3] =
-    ["--set=eval.sets=['unseen.jsonl']", "--set=eval.every=2", "--set=eval.tasks_per_kind=1"];
+const EVALUATED: [&str; 3] = [
+    "--set=eval.sets=['unseen.jsonl', 'also.jsonl']",
+    "--set=eval.every=2",
+    "--set=eval.tasks_per_kind=1",
+];
 
 #[test]
 fn a_run_is_evaluated_at_the_start_on_the_way_and_at_the_end() {
@@ -174,24 +190,44 @@ fn a_run_is_evaluated_at_the_start_on_the_way_and_at_the_end() {
     assert!(last.contains("done: unseen") && last.contains("→"), "{text}");
     assert!(last.ends_with("report in run/report.md"), "{text}");
     let metrics = w.metrics("run");
-    let tasks: Vec<Option<u64>> = metrics
-        .iter()
-        .map(|line| line.get("unseen/n_tasks").map(|n| n.as_f64().unwrap() as u64))
-        .collect();
-    let n_all = subjects.len() as u64;
-    let n_kinds = metrics[0].keys().filter(|name| name.contains("/solve_rate_")).count() as u64 - 1;
-    assert_eq!(tasks, [Some(n_all), None, Some(n_kinds), Some(n_all)]);
-    assert_eq!(metrics[0]["step"], 0);
-    assert!(metrics[3].contains_key("unseen/solve_rate_mean"));
-    assert!(metrics[3].contains_key("heldout/code/deduction/blocked"));
+    let n_tasks = |name: &str| -> Vec<Option<f64>> {
+        metrics.iter().map(|line| line.get(name).map(|n| n.as_f64().unwrap())).collect()
+    };
+    let (all, part) = (Some(subjects.len() as f64), Some(3.0));
+    // Seeding, the evaluation before the first step, three steps.
+    assert_eq!(n_tasks("unseen/n_tasks"), [None, all, None, None, all]);
+    assert_eq!(n_tasks("unseen/part/n_tasks"), [None, part, None, part, part]);
+    assert_eq!(metrics[1]["step"], 0);
+    assert!(metrics[4].contains_key("unseen/solve_rate_mean"));
+    assert!(metrics[4].contains_key("heldout/code/deduction/blocked"));
     let answers = std::fs::read_to_string(w.path("run/evaluations/step_000003.jsonl")).unwrap();
-    assert_eq!(answers.lines().count() as u64, n_all);
+    assert_eq!(answers.lines().count(), subjects.len() + 1);
     for file in ["report.md", "learning.svg", "evaluations/step_000000.jsonl"] {
         assert!(w.path("run").join(file).is_file(), "{file}");
     }
-    let buffered = std::fs::read_to_string(w.path("run/buffers/tasks.jsonl")).unwrap();
-    let held_out = subjects.iter().filter(|subject| buffered.contains(subject.as_str()));
-    assert_eq!(held_out.count(), 0, "what is held out is never trained on");
+    // What lies under the same name now is another set.
+    let one = std::fs::read_to_string(w.path("also.jsonl")).unwrap();
+    std::fs::write(w.path("unseen.jsonl"), one).unwrap();
+    let output = expect_code(&mut w.azr(&["train", "--resume", "run", "--steps=4"]), 1);
+    assert!(stderr(&output).contains("another held-out set `unseen`"), "{}", stderr(&output));
+}
+
+#[test]
+fn what_is_held_out_is_never_trained_on() {
+    let w = Workspace::new();
+    expect_code(&mut w.train("free", &["--steps=1"]), 0);
+    let seeds = std::fs::read_to_string(w.path("free/buffers/tasks.jsonl")).unwrap();
+    assert_eq!(seeds.lines().count(), 3, "random text never makes a program");
+    // The seeds of all kinds are about one program, so one of them keeps all of them out.
+    std::fs::write(w.path("identity.jsonl"), seeds.lines().next().unwrap()).unwrap();
+    let settings = ["--steps=2", "--set=eval.sets=['identity.jsonl']", "--set=eval.every=0"];
+    expect_code(&mut w.train("run", &settings), 0);
+    let seeding = w.metrics("run").remove(0);
+    for kind in ["deduction", "abduction", "induction"] {
+        assert_eq!(seeding[&format!("heldout/code/{kind}/blocked")], 1.0);
+    }
+    let buffered = std::fs::read_to_string(w.path("run/buffers/tasks.jsonl"));
+    assert!(buffered.map_or(true, |text| text.is_empty()));
 }
 
 #[test]
@@ -204,8 +240,7 @@ fn evaluating_changes_no_weight_and_survives_a_kill() {
     expect_code(&mut w.train("never", &never), 0);
     assert_same_results(&w.path("whole"), &w.path("never"), 5);
     let mut child = start(&mut w.train("killed", &settings));
-    // Three lines are those of the evaluation before the first step and of two steps.
-    wait_for_steps(&w.path("killed/metrics.jsonl"), 4, &mut child);
+    wait_for_step(&w.path("killed/metrics.jsonl"), 3, &mut child);
     child.kill().unwrap();
     child.wait().unwrap();
     expect_code(&mut w.azr(&["train", "--resume", "killed"]), 0);
@@ -227,7 +262,9 @@ fn alarms_are_said_and_written_down() {
     let w = Workspace::new();
     // Random text never makes a program, so nothing is ever learnable.
     let output = expect_code(&mut w.train("run", &["--steps=3"]), 0);
-    assert!(stderr(&output).contains("alarm (learnability): no proposal of the last 3 steps"));
+    let text = stderr(&output);
+    let said = "alarm (learnability): no proposal of kind code/abduction of the last 3 steps";
+    assert!(text.contains(said), "{text}");
     let alarms = std::fs::read_to_string(w.path("run/alarms.jsonl")).unwrap();
     let alarm: Value = serde_json::from_str(alarms.lines().next().unwrap()).unwrap();
     assert_eq!((&alarm["step"], &alarm["name"]), (&3.into(), &"learnability".into()));
@@ -271,12 +308,13 @@ fn start(command: &mut Command) -> Child {
     command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
-/// Waits until `metrics` has `steps` lines; fails when the child ends before or takes for ever.
-fn wait_for_steps(metrics: &Path, steps: usize, child: &mut Child) {
+/// Waits until `metrics` has the line of `step`; fails when the child ends before or takes for ever.
+fn wait_for_step(metrics: &Path, step: u64, child: &mut Child) {
     let start = Instant::now();
-    while std::fs::read_to_string(metrics).map_or(0, |text| text.lines().count()) < steps {
-        assert!(child.try_wait().unwrap().is_none(), "the run ended before step {steps}");
-        assert!(start.elapsed() < PATIENCE, "no step {steps} after {PATIENCE:?}");
+    let line = format!("{{\"step\":{step},");
+    while !std::fs::read_to_string(metrics).is_ok_and(|text| text.contains(&line)) {
+        assert!(child.try_wait().unwrap().is_none(), "the run ended before step {step}");
+        assert!(start.elapsed() < PATIENCE, "no step {step} after {PATIENCE:?}");
         std::thread::sleep(Duration::from_millis(5));
     }
 }

@@ -7,7 +7,7 @@ use std::fmt::Write;
 use std::sync::Mutex;
 
 use azr_run::{SetSummary, duration};
-use azr_selfplay::{Observer, Phase, StepOutput};
+use azr_selfplay::{Observer, Phase, StepOutput, mean_of};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 
 use crate::interrupt;
@@ -108,6 +108,7 @@ pub(crate) fn summary(output: &StepOutput, steps: u64) -> String {
 pub(crate) fn held_out(set: &SetSummary, is_change: bool) -> String {
     let (before, after) = set.mean;
     let name = if set.name == "heldout" { "held-out" } else { &set.name };
+    let name = format!("{name}{}", if set.is_part { " part" } else { "" });
     if is_change {
         return format!("{name} {} → {}", rate(before), rate(after));
     }
@@ -156,16 +157,6 @@ fn times(timings: &BTreeMap<String, f64>) -> String {
         }
     }
     text
-}
-
-/// Mean of the metrics between `prefix` and `suffix`; none when there are none.
-fn mean_of(metrics: &BTreeMap<String, f64>, prefix: &str, suffix: &str) -> Option<f64> {
-    let values: Vec<f64> = metrics
-        .iter()
-        .filter(|(name, _)| name.starts_with(prefix) && name.ends_with(suffix))
-        .map(|(_, v)| *v)
-        .collect();
-    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
 }
 
 fn percent(rate: f64) -> String {
@@ -222,6 +213,7 @@ mod tests {
     fn a_run_ends_with_what_it_was_and_what_it_is() {
         let set = SetSummary {
             name: "heldout".into(),
+            is_part: false,
             mean: (0.234, 0.31),
             kinds: vec![("abduction".into(), 0.2, 0.25), ("deduction".into(), 0.268, 0.37)],
         };
@@ -232,6 +224,8 @@ mod tests {
         );
         assert_eq!(ending(None, 2, 12.0), "done: 2 steps in 12 s");
         assert_eq!(held_out(&set, false), "held-out 31.0 % (abduction 25.0 %, deduction 37.0 %)");
+        let part = SetSummary { is_part: true, ..set };
+        assert_eq!(held_out(&part, true), "held-out part 23.4 % → 31.0 %");
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! The held-out sets of a run: those built in by name, others from files.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use azr_run::{RunError, parse_tasks};
+use azr_run::{RunError, parse_tasks, sha256};
 use azr_selfplay::HeldOutSet;
 
 /// Sets that are part of this binary: name, and tasks as a run's buffer log has them.
@@ -12,9 +13,12 @@ const BUILT_IN: [(&str, &[u8]); 2] = [
     ("cruxeval", include_bytes!("../../../tests/data/heldout/cruxeval.jsonl")),
 ];
 
-/// Reads the sets that `names` (names of built-in sets, or paths) choose.
-pub(crate) fn read(names: &[String]) -> Result<Vec<HeldOutSet>> {
-    names.iter().map(|name| read_one(name)).collect()
+/// Reads the sets that `names` (names of built-in sets, or paths) choose, and notes the content of each in `sums`.
+pub(crate) fn read(
+    names: &[String],
+    sums: &mut BTreeMap<String, String>,
+) -> Result<Vec<HeldOutSet>> {
+    names.iter().map(|name| read_one(name, sums)).collect()
 }
 
 /// Whether `name` is a set of this binary rather than a path.
@@ -22,19 +26,21 @@ pub(crate) fn is_built_in(name: &str) -> bool {
     BUILT_IN.iter().any(|(built_in, _)| *built_in == name)
 }
 
-fn read_one(name: &str) -> Result<HeldOutSet> {
+fn read_one(name: &str, sums: &mut BTreeMap<String, String>) -> Result<HeldOutSet> {
     let path = Path::new(name);
-    if let Some((_, text)) = BUILT_IN.iter().find(|(built_in, _)| *built_in == name) {
-        return Ok(HeldOutSet { name: name.to_owned(), tasks: parse_tasks(path, text)? });
-    }
-    if !path.exists() {
+    let built_in = BUILT_IN.iter().find(|(built_in, _)| *built_in == name);
+    if built_in.is_none() && !path.exists() {
         let known = BUILT_IN.map(|(name, _)| name).join(", ");
         let message = format!("`eval.sets` names `{name}`, which is no file; built in are {known}");
         return Err(RunError::Config { message }.into());
     }
-    let text = std::fs::read(path).with_context(|| format!("cannot read `{name}`"))?;
-    let stem = path.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
-    Ok(HeldOutSet { name: stem, tasks: parse_tasks(path, &text)? })
+    let text = match built_in {
+        Some((_, text)) => text.to_vec(),
+        None => std::fs::read(path).with_context(|| format!("cannot read `{name}`"))?,
+    };
+    let name = path.file_stem().unwrap_or_default().to_string_lossy().to_lowercase();
+    sums.insert(format!("held-out set `{name}`"), sha256(&text));
+    Ok(HeldOutSet { tasks: parse_tasks(path, &text)?, name })
 }
 
 #[cfg(test)]
@@ -43,7 +49,8 @@ mod tests {
 
     #[test]
     fn the_built_in_sets_are_whole_and_can_be_kept_out() {
-        for set in read(&["heldout".to_owned(), "cruxeval".to_owned()]).unwrap() {
+        let mut sums = BTreeMap::new();
+        for set in read(&["heldout".to_owned(), "cruxeval".to_owned()], &mut sums).unwrap() {
             for kind in ["deduction", "abduction", "induction"] {
                 let is_absent = set.tasks.iter().all(|entry| entry.kind != kind);
                 assert!(!is_absent || set.name == "cruxeval", "{} lacks {kind}", set.name);
@@ -54,6 +61,7 @@ mod tests {
             };
             assert!(set.tasks.iter().all(is_sound), "{}", set.name);
         }
+        assert!(sums.len() == 2 && sums["held-out set `heldout`"].len() == 64, "{sums:?}");
         assert!(is_built_in("heldout") && !is_built_in("heldout.jsonl"));
     }
 }

@@ -109,18 +109,24 @@ fn show(inspection: &Inspection, format: Format) -> Result<()> {
 
 fn list(format: Format) -> Result<()> {
     let here = |name: &str| models::resolve(name).ok();
+    let (license, description) =
+        ("MIT", "made by `cargo xtask pretrain-nano`, part of this binary");
     if format == Format::Json {
-        let rows: Vec<_> =
-            MODELS.iter().map(|m| json!({"model": m, "path": here(m.name)})).collect();
-        return print::json(&rows);
+        let nano = json!({
+            "name": azr_run::NANO, "description": description, "license": license,
+            "n_bytes": nano::n_bytes(),
+        });
+        // It has no path before it is used.
+        let nano = nano::is_built_in().then(|| json!({"model": nano, "path": null}));
+        let named = MODELS.iter().map(|m| json!({"model": m, "path": here(m.name)}));
+        return print::json(&nano.into_iter().chain(named).collect::<Vec<_>>());
     }
     if nano::is_built_in() {
         print::data(format!(
-            "{:<20} {:>6.0} MB  {:<5} {:<11} made by `cargo xtask pretrain-nano`, part of this binary",
+            "{:<20} {:>6.0} MB  {:<5} {license:<11} {description}",
             azr_run::NANO,
             nano::n_bytes() as f64 / 1e6,
             "here",
-            "MIT",
         ));
     }
     for m in MODELS {

@@ -1,5 +1,6 @@
 //! `azr plan`: what a run needs in memory, before it is started.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
@@ -227,7 +228,11 @@ fn workload(
         Ok(options.longest_response() as usize)
     };
     let longest: Vec<usize> = config.domains.iter().map(longest).collect::<Result<_>>()?;
-    let sets = if config.eval.every > 0 { heldout::read(&config.eval.sets)? } else { Vec::new() };
+    let sets = if config.eval.every > 0 {
+        heldout::read(&config.eval.sets, &mut BTreeMap::new())?
+    } else {
+        Vec::new()
+    };
     let n_asked = sets.iter().map(|set| set.tasks.len()).sum();
     Ok(Workload {
         prompt_tokens: selfplay.max_prompt_tokens.min(model.config().context_length),

@@ -1,11 +1,13 @@
 //! `azr train`: a run from its configuration to its last checkpoint.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
-use azr_run::{RunConfig, RunDir, RunError, seconds, summaries};
+use azr_run::{Evaluations, RunConfig, RunDir, RunError, seconds};
 use azr_selfplay::{SelfPlay, SelfPlayError};
+use azr_weights::models::content_sha256;
 use toml::{Table, Value};
 
 use crate::args::Train;
@@ -26,58 +28,71 @@ pub(crate) fn run(arguments: &Train, plugins: &[PathBuf]) -> Result<Ending> {
         info.device
     )));
     // Everything that can be refused is refused before a folder is made.
-    let held_out = heldout::read(&config.eval.sets)?;
+    let mut sums = BTreeMap::from([("model".to_owned(), content_sha256(&model)?)]);
+    let held_out = heldout::read(&config.eval.sets, &mut sums)?;
+    let shown = held_out.first().map(|set| set.name.clone());
     let selfplay = SelfPlay::new(config.selfplay.clone(), engines)?.with_held_out(held_out)?;
-    let run = match resumed {
-        Some(mut run) => {
-            run.save_config(&config)?;
-            run
-        }
+    let mut run = match resumed {
+        Some(run) => run,
         None => RunDir::create(&run_path(arguments, &config), &config)?,
     };
+    run.pin(&sums)?;
+    run.save_config(&config)?;
     interrupt::install()?;
-    steps(&config, run, selfplay)
+    steps(&config, run, selfplay, &shown.unwrap_or_default())
 }
 
-/// Runs the steps that are left.
-fn steps(config: &RunConfig, mut run: RunDir, mut selfplay: SelfPlay) -> Result<Ending> {
+/// Runs the steps that are left. `shown` is the held-out set of which the console tells.
+fn steps(
+    config: &RunConfig,
+    mut run: RunDir,
+    mut selfplay: SelfPlay,
+    shown: &str,
+) -> Result<Ending> {
     print::note(format!("run folder {}", run.path().display()));
     let Some(mut step) = start(&mut run, &mut selfplay)? else {
         print::note("interrupted while the seed tasks were made; `--resume` makes them anew");
         return Ok(Ending::Interrupted);
     };
     let is_evaluated = config.eval.every > 0 && selfplay.has_held_out();
-    if is_evaluated && step == 0 && run.metrics()?.is_empty() {
-        let evaluation = match selfplay.evaluate(0, 0, &Console::that_cancels()) {
-            Err(SelfPlayError::Cancelled) => {
-                print::note("interrupted during the first evaluation; `--resume` makes it anew");
-                return Ok(Ending::Interrupted);
-            }
-            evaluation => evaluation.context("the evaluation before the first step")?,
-        };
-        run.record_start(&evaluation, wall_time())?;
+    let tasks_per_kind = config.eval.tasks_per_kind;
+    let mut evaluations = Evaluations::new(shown, &run.metrics()?);
+    // At the end as at the start all tasks are asked; between them a part shows where it goes. A run that was
+    // interrupted at what is its end now was asked a part.
+    let is_end = step == 0 || step >= config.steps;
+    if is_evaluated && is_end && !evaluations.is_whole_at(step) {
+        let evaluation =
+            match selfplay.evaluate(step, tasks_per_kind, true, &Console::that_cancels()) {
+                Err(SelfPlayError::Cancelled) => {
+                    print::note("interrupted during the evaluation; `--resume` makes it anew");
+                    return Ok(Ending::Interrupted);
+                }
+                evaluation => {
+                    evaluation.with_context(|| format!("the evaluation after step {step}"))?
+                }
+            };
+        run.record_evaluation(&evaluation, wall_time())?;
+        evaluations.add(step, &evaluation.metrics);
     }
     let console = Console::default();
-    let mut held_out = summaries(&run.metrics()?).into_iter().next();
-    if let Some(set) = &held_out {
-        print::note(print::escaped(&console::held_out(set, false)));
+    if let Some(set) = evaluations.summary() {
+        print::note(print::escaped(&console::held_out(&set, false)));
     }
     while step < config.steps {
         step += 1;
         let mut output = selfplay.step(step, &console).with_context(|| format!("step {step}"))?;
-        // At the end as at the start all tasks are asked; between them a part shows where it goes.
         let is_last = step == config.steps;
         let is_due = is_evaluated && (is_last || step.is_multiple_of(config.eval.every));
-        let tasks_per_kind = if is_last { 0 } else { config.eval.tasks_per_kind };
         let evaluation =
-            is_due.then(|| selfplay.evaluate(step, tasks_per_kind, &console)).transpose();
+            is_due.then(|| selfplay.evaluate(step, tasks_per_kind, is_last, &console)).transpose();
         let evaluation = evaluation.with_context(|| format!("the evaluation after step {step}"))?;
         output.timings.extend(peak_memory_bytes().map(|n| ("memory/peak_bytes".to_owned(), n)));
         run.record_step(&output, evaluation.as_ref(), wall_time())?;
         let mut line = console::summary(&output, config.steps);
-        if evaluation.is_some() {
-            held_out = summaries(&run.metrics()?).into_iter().next();
-            line.extend(held_out.iter().map(|set| format!(" | {}", console::held_out(set, true))));
+        if let Some(evaluation) = &evaluation {
+            evaluations.add(step, &evaluation.metrics);
+            let summary = evaluations.summary();
+            line.extend(summary.map(|set| format!(" | {}", console::held_out(&set, true))));
         }
         print::note(print::escaped(&line));
         for alarm in &output.alarms {
@@ -98,8 +113,7 @@ fn steps(config: &RunConfig, mut run: RunDir, mut selfplay: SelfPlay) -> Result<
         }
     }
     let report = run.write_report(config)?;
-    let lines = run.metrics()?;
-    let ending = console::ending(held_out.as_ref(), step, seconds(&lines));
+    let ending = console::ending(evaluations.summary().as_ref(), step, seconds(&run.metrics()?));
     print::note(print::escaped(&format!("{ending}; report in {}", report.display())));
     Ok(Ending::Done)
 }
@@ -126,7 +140,7 @@ fn start(run: &mut RunDir, selfplay: &mut SelfPlay) -> Result<Option<u64>> {
         return Ok(Some(0));
     }
     match selfplay.seed(&Console::that_cancels()) {
-        Ok(seeds) => run.record_seeds(&seeds)?,
+        Ok(seeds) => run.record_seeds(&seeds, wall_time())?,
         Err(SelfPlayError::Cancelled) => return Ok(None),
         Err(error) => return Err(error.into()),
     }

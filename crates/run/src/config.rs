@@ -37,8 +37,8 @@ pub struct EvalConfig {
     /// Held-out sets: names of built-in ones (`heldout`, `cruxeval`), or paths of files in the format of a run's
     /// `buffers/tasks.jsonl`. What they are about is kept out of training, evaluated or not.
     pub sets: Vec<String>,
-    /// At most so many tasks of each kind of a set are asked in the evaluations between the first and the last; 0
-    /// means all of them.
+    /// The first and the last evaluation ask all tasks, those between only the part that has at most so many of each
+    /// kind of a set; 0 means all of them.
     pub tasks_per_kind: usize,
 }
 
@@ -166,8 +166,13 @@ impl RunConfig {
             ..self.clone()
         };
         let text = toml::to_string(&shape).map_err(|e| invalid(e.to_string()))?;
-        Ok(Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(sha256(text.as_bytes()))
     }
+}
+
+/// SHA-256 in lower-case hexadecimal.
+pub fn sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn parse_override(text: &str) -> Result<(Vec<String>, Value)> {

@@ -1,5 +1,6 @@
 //! The run folder: what a step leaves in it and how a run goes on.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,6 +18,7 @@ use crate::{EventWriter, MetricsLine, Result, RunConfig, RunError};
 
 const CONFIG: &str = "config.toml";
 const STATE: &str = "state.json";
+const INPUTS: &str = "inputs.json";
 const TASKS: &str = "buffers/tasks.jsonl";
 const SEEDED: &str = "buffers/seeded";
 const PLOT: &str = "learning.svg";
@@ -107,19 +109,42 @@ impl RunDir {
         write_file(&self.path.join(CONFIG), config.to_toml()?.as_bytes())
     }
 
-    /// Writes what seeding left, then the mark that it is complete.
-    pub fn record_seeds(&mut self, output: &StepOutput) -> Result<()> {
-        self.record_results(output)?;
+    /// Keeps what the run is made of beside its configuration: SHA-256 sums by what they are of, in words. The first call
+    /// writes them down, later ones compare: a name or path in the configuration says nothing about the content.
+    ///
+    /// # Errors
+    /// [`RunError::Changed`] names what differs from what the run was started with.
+    pub fn pin(&self, sums: &BTreeMap<String, String>) -> Result<()> {
+        let file = self.path.join(INPUTS);
+        if !file.exists() {
+            let text = serde_json::to_vec_pretty(sums).map_err(|e| self.unwritable(INPUTS, &e))?;
+            return write_file(&file, &text);
+        }
+        let text = fs::read(&file).map_err(RunError::io("read", &file))?;
+        let pinned: BTreeMap<String, String> =
+            serde_json::from_slice(&text).map_err(|e| damaged(&file, e.to_string()))?;
+        match sums.iter().find(|(what, sum)| pinned.get(*what) != Some(sum)) {
+            Some((what, _)) => {
+                Err(RunError::Changed { path: self.path.clone(), what: what.clone() })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Writes what seeding left, then the mark that it is complete. `wall_time` is the Unix time in seconds.
+    pub fn record_seeds(&mut self, output: &StepOutput, wall_time: f64) -> Result<()> {
+        self.record_step(output, None, wall_time)?;
         write_file(&self.path.join(SEEDED), b"")
     }
 
-    /// Whether seeding is complete; what an interrupted one left must be taken back by [`RunDir::clear`].
+    /// Whether seeding is complete; what an interrupted one left is taken back by [`RunDir::restart`].
     pub fn is_seeded(&self) -> bool {
         self.path.join(SEEDED).exists()
     }
 
-    /// Writes the evaluation that was made before the first step. `wall_time` is the Unix time in seconds.
-    pub fn record_start(&mut self, evaluation: &Evaluation, wall_time: f64) -> Result<()> {
+    /// Writes an evaluation that belongs to no step's own results: the one before the first step, or one after a run
+    /// that was interrupted. It gets a metrics line of its own. `wall_time` is the Unix time in seconds.
+    pub fn record_evaluation(&mut self, evaluation: &Evaluation, wall_time: f64) -> Result<()> {
         self.write_records("evaluations", evaluation.step, &evaluation.rollouts)?;
         let mut metrics = evaluation.metrics.clone();
         metrics.extend(evaluation.timings.clone());
@@ -273,6 +298,7 @@ impl RunDir {
             self.buffer_log().clear()?;
             self.safety_log().clear()?;
             self.alarm_log().clear()?;
+            self.metrics_log().clear()?;
         }
         self.rewind_to(0)
     }
@@ -388,193 +414,4 @@ fn records_step(path: &Path) -> Option<u64> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use azr_plugin::{ErrorCode, Task};
-
-    use super::*;
-    use crate::Profile;
-
-    fn config() -> RunConfig {
-        RunConfig::of_profile(Profile::Robust)
-    }
-
-    fn output(step: u64) -> StepOutput {
-        let task = Task {
-            kind: "deduction".into(),
-            key: format!("key {step}"),
-            subject: format!("subject {step}"),
-            payload: "{}".into(),
-        };
-        StepOutput {
-            step,
-            metrics: BTreeMap::from([("update/loss".to_owned(), step as f64)]),
-            timings: BTreeMap::from([("time/step_s".to_owned(), 0.5)]),
-            admitted: vec![BufferEntry {
-                domain: "code".into(),
-                kind: "deduction".into(),
-                step,
-                task,
-            }],
-            ..StepOutput::default()
-        }
-    }
-
-    fn steps(run: &RunDir) -> Vec<u64> {
-        run.metrics().unwrap().iter().map(|line| line.step).collect()
-    }
-
-    /// Saves a checkpoint whose model is the step's number.
-    fn save(run: &RunDir, step: u64) {
-        run.save_checkpoint(step, &Health::default(), |folder| {
-            std::fs::write(folder.join("model"), step.to_string()).unwrap();
-            Ok(())
-        })
-        .unwrap();
-    }
-
-    #[test]
-    fn a_step_is_recorded_and_can_be_taken_back() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut run = RunDir::create(&folder.path().join("run"), &config()).unwrap();
-        run.record_seeds(&output(0)).unwrap();
-        run.record_step(&output(1), None, 7.0).unwrap();
-        save(&run, 1);
-        for step in 2..=3 {
-            run.record_step(&output(step), None, 7.0).unwrap();
-        }
-        assert_eq!(steps(&run), [1, 2, 3]);
-        assert_eq!(run.metrics().unwrap()[1].metrics["time/step_s"], 0.5);
-        let (state, _) = run.latest_checkpoint().unwrap().unwrap();
-        let tasks = run.rewind(&state).unwrap();
-        assert_eq!(steps(&run), [1]);
-        assert_eq!(tasks.iter().map(|t| t.step).collect::<Vec<_>>(), [0, 1]);
-        let rollouts: Vec<_> = fs::read_dir(run.path().join("rollouts")).unwrap().collect();
-        assert_eq!(rollouts.len(), 2);
-        fs::remove_file(run.path().join(TASKS)).unwrap();
-        assert!(run.rewind(&state).unwrap_err().to_string().contains("the checkpoint knows 2"));
-    }
-
-    #[test]
-    fn evaluations_and_alarms_are_taken_back_with_their_steps_and_reported() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut run = RunDir::create(&folder.path().join("run"), &config()).unwrap();
-        let evaluation = |step, rate| Evaluation {
-            step,
-            metrics: BTreeMap::from([
-                ("heldout/solve_rate_mean".to_owned(), rate),
-                ("heldout/n_tasks".to_owned(), 3.0),
-            ]),
-            ..Evaluation::default()
-        };
-        run.record_seeds(&output(0)).unwrap();
-        run.record_start(&evaluation(0, 0.125), 7.0).unwrap();
-        for step in 1..=3 {
-            let alarm = Alarm { step, name: "validity".into(), message: format!("alarm {step}") };
-            let output = StepOutput { alarms: vec![alarm], ..output(step) };
-            run.record_step(&output, Some(&evaluation(step, 0.5)), 7.0).unwrap();
-            if step == 1 {
-                save(&run, 1);
-            }
-        }
-        let report = || fs::read_to_string(run.write_report(&config()).unwrap()).unwrap();
-        assert!(report().contains("alarm 3") && report().contains("| 3 | 3 | 50.0 % |"));
-        let (state, _) = run.latest_checkpoint().unwrap().unwrap();
-        run.rewind(&state).unwrap();
-        assert_eq!(steps(&run), [0, 1], "the evaluation before the first step stays");
-        assert_eq!(fs::read_dir(run.path().join("evaluations")).unwrap().count(), 2);
-        let report = fs::read_to_string(run.write_report(&config()).unwrap()).unwrap();
-        assert!(report.contains("alarm 1") && !report.contains("alarm 2"), "{report}");
-        assert!(report.contains("| 0 | 3 | 12.5 % |"), "{report}");
-        assert!(run.path().join(PLOT).is_file());
-    }
-
-    #[test]
-    fn seeds_that_are_not_complete_are_made_again() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut run = RunDir::create(&folder.path().join("run"), &config()).unwrap();
-        run.record_results(&output(0)).unwrap();
-        assert!(!run.is_seeded());
-        assert!(run.restart().unwrap().is_empty());
-        run.record_seeds(&output(0)).unwrap();
-        run.record_step(&output(1), None, 7.0).unwrap();
-        assert_eq!(run.restart().unwrap().len(), 1);
-        assert!(steps(&run).is_empty());
-    }
-
-    #[test]
-    fn a_checkpoint_that_latest_does_not_name_gives_way() {
-        let folder = tempfile::tempdir().unwrap();
-        let one = RunConfig { keep_checkpoints: 1, ..config() };
-        let mut run = RunDir::create(&folder.path().join("run"), &one).unwrap();
-        save(&run, 2);
-        // A kill between the rename and the change of `latest` leaves this.
-        fs::create_dir(run.checkpoints().join("global_step_5")).unwrap();
-        save(&run, 3);
-        assert_eq!(run.latest_checkpoint().unwrap().unwrap().0.step, 3);
-        let (state, _) = run.latest_checkpoint().unwrap().unwrap();
-        run.rewind(&state).unwrap();
-        assert_eq!(run.checkpoint_steps().unwrap(), [3]);
-    }
-
-    #[test]
-    fn a_run_may_grow_but_not_change() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("run");
-        let mut run = RunDir::create(&path, &config()).unwrap();
-        run.save_config(&RunConfig { steps: 99, ..config() }).unwrap();
-        assert!(run.save_config(&RunConfig { steps: 0, ..config() }).is_err());
-        assert!(run.save_config(&RunConfig { model: "other".into(), ..config() }).is_err());
-        drop(run);
-        assert_eq!(RunDir::open(&path).unwrap().1.steps, 99);
-    }
-
-    #[test]
-    fn the_newest_checkpoints_are_kept_and_found() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("run");
-        let run = RunDir::create(&path, &config()).unwrap();
-        assert!(run.latest_checkpoint().unwrap().is_none());
-        for step in [2, 4, 10] {
-            save(&run, step);
-        }
-        let (state, folder) = run.latest_checkpoint().unwrap().unwrap();
-        assert_eq!(state.step, 10);
-        assert_eq!(fs::read_to_string(folder.join("model")).unwrap(), "10");
-        assert!(!path.join("checkpoints/global_step_2").exists());
-        assert!(path.join("checkpoints/global_step_4").exists());
-    }
-
-    #[test]
-    fn a_failed_save_leaves_the_earlier_checkpoint_and_no_rest() {
-        let folder = tempfile::tempdir().unwrap();
-        let run = RunDir::create(&folder.path().join("run"), &config()).unwrap();
-        save(&run, 1);
-        let error = run
-            .save_checkpoint(2, &Health::default(), |folder| {
-                std::fs::write(folder.join("model"), "half").unwrap();
-                Err(PluginError::new(ErrorCode::Io, "no space left on device"))
-            })
-            .unwrap_err();
-        assert!(error.to_string().contains("earlier checkpoints"), "{error}");
-        assert_eq!(run.latest_checkpoint().unwrap().unwrap().0.step, 1);
-        let left: Vec<_> = fs::read_dir(run.path().join("checkpoints"))
-            .unwrap()
-            .map(|e| e.unwrap().file_name())
-            .collect();
-        assert_eq!(left.len(), 2, "{left:?}");
-    }
-
-    #[test]
-    fn a_folder_belongs_to_one_process_and_one_run() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("run");
-        let run = RunDir::create(&path, &config()).unwrap();
-        assert!(matches!(RunDir::create(&path, &config()), Err(RunError::Exists { .. })));
-        assert!(matches!(RunDir::open(&path), Err(RunError::Locked { .. })));
-        drop(run);
-        assert_eq!(RunDir::open(&path).unwrap().1, config());
-        assert!(matches!(RunDir::open(folder.path()), Err(RunError::NotARun { .. })));
-    }
-}
+mod tests;

@@ -59,6 +59,14 @@ pub enum RunError {
         /// The folder.
         path: PathBuf,
     },
+    /// Something that the run was started with has another content now.
+    #[error("`{path}` was started with another {what}\nhint: bring back what it was started with, or start a new run", path = path.display())]
+    Changed {
+        /// The run.
+        path: PathBuf,
+        /// What changed, in words.
+        what: String,
+    },
     /// Another process works in the folder.
     #[error("another process is using the run `{path}`\nhint: wait for it, or choose another `--run-dir`", path = path.display())]
     Locked {

@@ -1,6 +1,7 @@
 //! JSON-lines logs: append a step's lines, read them back, cut them at a step.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -95,52 +96,46 @@ impl Log {
     }
 
     /// Calls `each` with the number and text of every whole line.
-    fn for_each(&self, each: impl FnMut(usize, &str) -> Result<()>) -> Result<()> {
+    fn for_each(&self, mut each: impl FnMut(usize, &str) -> Result<()>) -> Result<()> {
         let file = match File::open(&self.path) {
             Ok(file) => file,
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
             Err(e) => return Err(RunError::io("read", &self.path)(e)),
         };
-        for_each_line(&self.path, BufReader::new(file), each)
+        let (mut reader, mut bytes) = (BufReader::new(file), Vec::new());
+        for number in 1.. {
+            bytes.clear();
+            reader.read_until(b'\n', &mut bytes).map_err(RunError::io("read", &self.path))?;
+            // A line without its newline was torn by a kill in the middle of an append, perhaps inside a character.
+            let Some(line) = bytes.strip_suffix(b"\n") else { break };
+            each(number, std::str::from_utf8(line).map_err(|e| self.damaged(number, &e))?)?;
+        }
+        Ok(())
     }
 
-    fn damaged(&self, line: usize, error: &dyn std::error::Error) -> RunError {
+    fn damaged(&self, line: usize, error: &dyn Display) -> RunError {
         damaged(&self.path, line, error)
     }
 }
 
-/// Tasks as the buffer log has them, one JSON object a line; `name` is what errors call them by. A last line without its
-/// newline is dropped, as in every log.
+/// Tasks as the buffer log has them, one JSON object a line; `name` is what errors call them by. Unlike a log's, the
+/// last line counts without its newline too: a task that is dropped would be trained on.
 ///
 /// # Errors
-/// [`RunError::Damaged`] with the number of a line that is no task.
+/// [`RunError::Damaged`] with the number of a line that is no task, or where there is none at all.
 pub fn parse_tasks(name: &Path, text: &[u8]) -> Result<Vec<BufferEntry>> {
-    let mut tasks = Vec::new();
-    for_each_line(name, text, |number, line| {
-        tasks.push(serde_json::from_str(line).map_err(|e| damaged(name, number, &e))?);
-        Ok(())
-    })?;
+    let text = std::str::from_utf8(text).map_err(|e| damaged(name, 0, &e))?;
+    let parse = |(before, line)| {
+        serde_json::from_str(line).map_err(|e: serde_json::Error| damaged(name, before + 1, &e))
+    };
+    let tasks = text.lines().enumerate().map(parse).collect::<Result<Vec<_>>>()?;
+    if tasks.is_empty() {
+        return Err(damaged(name, 0, &"it holds no task"));
+    }
     Ok(tasks)
 }
 
-/// Calls `each` with the number and text of every whole line.
-fn for_each_line(
-    path: &Path,
-    mut reader: impl BufRead,
-    mut each: impl FnMut(usize, &str) -> Result<()>,
-) -> Result<()> {
-    let mut bytes = Vec::new();
-    for number in 1.. {
-        bytes.clear();
-        reader.read_until(b'\n', &mut bytes).map_err(RunError::io("read", path))?;
-        // A line without its newline was torn by a kill in the middle of an append, perhaps inside a character.
-        let Some(line) = bytes.strip_suffix(b"\n") else { break };
-        each(number, std::str::from_utf8(line).map_err(|e| damaged(path, number, &e))?)?;
-    }
-    Ok(())
-}
-
-fn damaged(path: &Path, line: usize, error: &dyn std::error::Error) -> RunError {
+fn damaged(path: &Path, line: usize, error: &dyn Display) -> RunError {
     RunError::Damaged { path: path.to_owned(), line, message: error.to_string() }
 }
 
@@ -196,8 +191,12 @@ mod tests {
         Log::new(path.clone()).append(&[entry.clone(), entry.clone()]).unwrap();
         let text = std::fs::read(&path).unwrap();
         assert_eq!(parse_tasks(&path, &text).unwrap(), [entry.clone(), entry]);
-        let error = parse_tasks(&path, b"{\"domain\":\"code\"}\n").unwrap_err().to_string();
-        assert!(error.contains("line 1"), "{error}");
+        let without_newline = text.strip_suffix(b"\n").unwrap();
+        assert_eq!(parse_tasks(&path, without_newline).unwrap().len(), 2);
+        let refusal = |text: &[u8]| parse_tasks(&path, text).unwrap_err().to_string();
+        assert!(refusal(b"{\"domain\":\"code\"}\n").contains("line 1"));
+        assert!(refusal(&text[..text.len() - 9]).contains("line 2"), "a torn task is no task");
+        assert!(refusal(b"").contains("no task"));
     }
 
     #[test]

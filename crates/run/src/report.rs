@@ -1,9 +1,9 @@
 //! What a run came to, for people: evaluations, how training went, alarms, and a plot.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use azr_selfplay::Alarm;
+use azr_selfplay::{Alarm, mean_of};
 
 use crate::plot::{Curve, Panel, svg};
 use crate::{MetricsLine, Result, RunConfig};
@@ -11,37 +11,75 @@ use crate::{MetricsLine, Result, RunConfig};
 /// Rows of the table of steps, at most.
 const MAX_ROWS: usize = 20;
 const SOLVE_RATE: &str = "/solve_rate_";
+/// Follows a set's name in metrics of the tasks that every evaluation asks.
+const PART: &str = "/part";
 
-/// A held-out set at the first and the last evaluation. Rates are 0 to 1.
+/// A held-out set at the first and the newest evaluation. Rates are 0 to 1, both of the same tasks.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SetSummary {
     /// Name of the set.
     pub name: String,
+    /// Whether the rates are those of the part that every evaluation asks, because the newest asked no more.
+    pub is_part: bool,
     /// Mean over kinds, before and after.
     pub mean: (f64, f64),
     /// Each kind's rate, before and after.
     pub kinds: Vec<(String, f64, f64)>,
 }
 
-/// Held-out sets of these lines, in the order of their names.
-pub fn summaries(lines: &[MetricsLine]) -> Vec<SetSummary> {
-    let summary = |name: String| {
-        let key = |kind: &str| format!("{name}{SOLVE_RATE}{kind}");
-        let mut of_set = lines.iter().filter(|line| line.metrics.contains_key(&key("mean")));
-        let first = of_set.next()?;
-        let last = of_set.next_back().unwrap_or(first);
-        let both =
-            |kind: &str| Some((*first.metrics.get(&key(kind))?, *last.metrics.get(&key(kind))?));
-        let kinds = kinds(first, &name).into_iter().filter_map(|kind| {
-            let (before, after) = both(&kind)?;
-            Some((kind, before, after))
-        });
-        Some(SetSummary { mean: both("mean")?, kinds: kinds.collect(), name })
-    };
-    sets(lines).into_iter().filter_map(summary).collect()
+/// How a held-out set's evaluations went so far: the first and the newest.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Evaluations {
+    set: String,
+    first: BTreeMap<String, f64>,
+    newest: (u64, BTreeMap<String, f64>),
 }
 
-/// Seconds that steps and evaluations took, without what lay between sessions.
+impl Evaluations {
+    /// The evaluations of the set that these lines hold.
+    pub fn new(set: &str, lines: &[MetricsLine]) -> Self {
+        let (first, newest) = (BTreeMap::new(), (0, BTreeMap::new()));
+        let mut evaluations = Self { set: set.to_owned(), first, newest };
+        lines.iter().for_each(|line| evaluations.add(line.step, &line.metrics));
+        evaluations
+    }
+
+    /// Takes in the metrics of a step; those without an evaluation of the set change nothing.
+    pub fn add(&mut self, step: u64, metrics: &BTreeMap<String, f64>) {
+        if metrics.contains_key(&format!("{}{PART}{SOLVE_RATE}mean", self.set)) {
+            if self.first.is_empty() {
+                self.first = metrics.clone();
+            }
+            self.newest = (step, metrics.clone());
+        }
+    }
+
+    /// Whether all tasks of the set were asked after `step`, and nothing was asked since.
+    pub fn is_whole_at(&self, step: u64) -> bool {
+        self.newest.0 == step
+            && self.newest.1.contains_key(&format!("{}{SOLVE_RATE}mean", self.set))
+    }
+
+    /// First and newest: of all tasks where both asked them, else of the part that both asked.
+    pub fn summary(&self) -> Option<SetSummary> {
+        let of = |is_part: bool| {
+            let prefix = format!("{}{}", self.set, if is_part { PART } else { "" });
+            let both = |kind: &str| {
+                let key = format!("{prefix}{SOLVE_RATE}{kind}");
+                Some((*self.first.get(&key)?, *self.newest.1.get(&key)?))
+            };
+            let kinds = kinds(&self.first, &prefix).into_iter().filter_map(|kind| {
+                let (before, after) = both(&kind)?;
+                Some((kind, before, after))
+            });
+            let (name, kinds) = (self.set.clone(), kinds.collect());
+            Some(SetSummary { name, is_part, mean: both("mean")?, kinds })
+        };
+        of(false).or_else(|| of(true))
+    }
+}
+
+/// Seconds that seeding, steps and evaluations took, without what lay between sessions.
 pub fn seconds(lines: &[MetricsLine]) -> f64 {
     let parts = ["time/step_s", "time/evaluate_s", "time/grade_evaluation_s"];
     lines.iter().flat_map(|line| parts.iter().filter_map(|part| line.metrics.get(*part))).sum()
@@ -92,13 +130,16 @@ pub(crate) fn plot(lines: &[MetricsLine]) -> String {
     };
     let mut panels = Vec::new();
     for set in sets(lines) {
+        // Points of one curve are comparable only where they are of the same tasks.
+        let part = format!("{set}{PART}");
         let percent = |kind: &str| {
-            let key = format!("{set}{SOLVE_RATE}{kind}");
+            let key = format!("{part}{SOLVE_RATE}{kind}");
             curve(kind, &|line| Some(100.0 * line.metrics.get(&key)?))
         };
-        let first = lines.iter().find(|line| !kinds(line, &set).is_empty());
+        let mut of_lines = lines.iter().map(|line| kinds(&line.metrics, &part));
+        let kinds = of_lines.find(|kinds| !kinds.is_empty()).unwrap_or_default();
         let mut curves = vec![percent("mean")];
-        curves.extend(first.iter().flat_map(|line| kinds(line, &set)).map(|kind| percent(&kind)));
+        curves.extend(kinds.iter().map(|kind| percent(kind)));
         let (title, y_label) = (format!("held-out set {set}"), "solve rate (%)".to_owned());
         panels.push(Panel { title, x_label: x_label(), y_label, curves });
     }
@@ -121,7 +162,7 @@ struct Column {
     is_rate: bool,
 }
 
-const COLUMNS: [Column; 8] = [
+const COLUMNS: [Column; 9] = [
     Column { title: "valid", prefix: "propose/", suffix: "/valid_rate", is_rate: true },
     Column {
         title: "learnability",
@@ -130,6 +171,7 @@ const COLUMNS: [Column; 8] = [
         is_rate: true,
     },
     Column { title: "informative", prefix: "estimate/", suffix: "informative_rate", is_rate: true },
+    Column { title: "subjects", prefix: "propose/", suffix: "/subject_rate", is_rate: true },
     Column { title: "duplicates", prefix: "buffer/", suffix: "/duplicate_rate", is_rate: true },
     Column { title: "solved", prefix: "solve/", suffix: "/accuracy", is_rate: true },
     Column { title: "entropy propose", prefix: "propose/", suffix: "/entropy", is_rate: false },
@@ -139,17 +181,16 @@ const COLUMNS: [Column; 8] = [
 
 impl Column {
     fn value(&self, line: &MetricsLine) -> Option<f64> {
-        let of_column = line
-            .metrics
-            .iter()
-            .filter(|(name, _)| name.starts_with(self.prefix) && name.ends_with(self.suffix));
-        let (sum, n) = of_column.fold((0.0, 0.0), |(sum, n), (_, value)| (sum + value, n + 1.0));
-        (n > 0.0).then(|| sum / n)
+        mean_of(&line.metrics, self.prefix, self.suffix)
     }
 }
 
 fn training(out: &mut String, lines: &[MetricsLine]) {
-    let steps: Vec<&MetricsLine> = lines.iter().filter(|line| line.step > 0).collect();
+    // An evaluation after the last step has a line of its own.
+    let is_step = |line: &&MetricsLine| {
+        line.step > 0 && COLUMNS.iter().any(|column| column.value(line).is_some())
+    };
+    let steps: Vec<&MetricsLine> = lines.iter().filter(is_step).collect();
     out.push_str("| step |");
     COLUMNS.iter().for_each(|column| out.extend([" ", column.title, " |"]));
     let _ = writeln!(out, "\n|{}", "---|".repeat(COLUMNS.len() + 1));
@@ -175,45 +216,57 @@ fn evaluations(out: &mut String, lines: &[MetricsLine]) {
         out.push_str("None were evaluated.\n");
     }
     for set in sets {
-        let of_set = |line: &&MetricsLine| line.metrics.contains_key(&format!("{set}/n_tasks"));
-        let Some(first) = lines.iter().find(of_set) else { continue };
-        let kinds = kinds(first, &set);
-        let _ = write!(out, "| {} after step | tasks | mean |", plain(&set));
-        kinds.iter().for_each(|kind| out.extend([" ", &plain(kind), " |"]));
-        let _ = writeln!(out, " well-formed |\n|{}", "---|".repeat(kinds.len() + 4));
-        for line in lines.iter().filter(of_set) {
-            let value = |name: String| line.metrics.get(&name).copied();
-            let rate = |name: String| {
-                value(name).map_or("–".to_owned(), |rate| format!("{:.1} %", 100.0 * rate))
-            };
-            let n_tasks = value(format!("{set}/n_tasks")).unwrap_or(0.0);
-            let mean = rate(format!("{set}{SOLVE_RATE}mean"));
-            let _ = write!(out, "| {} | {n_tasks} | {mean} |", line.step);
-            for kind in &kinds {
-                let _ = write!(out, " {} |", rate(format!("{set}{SOLVE_RATE}{kind}")));
-            }
-            let _ = writeln!(out, " {} |", rate(format!("{set}/format_rate")));
+        let n_tasks = |prefix: &str| {
+            let name = format!("{prefix}/n_tasks");
+            lines.iter().filter_map(move |line| line.metrics.get(&name).copied()).next()
+        };
+        let part = format!("{set}{PART}");
+        table_of_set(out, lines, &set, "all tasks of ", &set);
+        if n_tasks(&part) != n_tasks(&set) {
+            table_of_set(out, lines, &part, "the same part of ", &set);
         }
-        out.push('\n');
     }
 }
 
-/// Names of the held-out sets: `<set>/solve_rate_mean`.
+/// The evaluations whose metrics start with `prefix`, if there are any.
+fn table_of_set(out: &mut String, lines: &[MetricsLine], prefix: &str, what: &str, set: &str) {
+    let is_of_set = |line: &&MetricsLine| line.metrics.contains_key(&format!("{prefix}/n_tasks"));
+    let Some(first) = lines.iter().find(is_of_set) else { return };
+    let kinds = kinds(&first.metrics, prefix);
+    let _ = write!(out, "| {what}{} after step | tasks | mean |", plain(set));
+    kinds.iter().for_each(|kind| out.extend([" ", &plain(kind), " |"]));
+    let _ = writeln!(out, " well-formed |\n|{}", "---|".repeat(kinds.len() + 4));
+    for line in lines.iter().filter(is_of_set) {
+        let value = |name: String| line.metrics.get(&name).copied();
+        let rate = |name: String| {
+            value(name).map_or("–".to_owned(), |rate| format!("{:.1} %", 100.0 * rate))
+        };
+        let n_tasks = value(format!("{prefix}/n_tasks")).unwrap_or(0.0);
+        let mean = rate(format!("{prefix}{SOLVE_RATE}mean"));
+        let _ = write!(out, "| {} | {n_tasks} | {mean} |", line.step);
+        for kind in &kinds {
+            let _ = write!(out, " {} |", rate(format!("{prefix}{SOLVE_RATE}{kind}")));
+        }
+        let _ = writeln!(out, " {} |", rate(format!("{prefix}/format_rate")));
+    }
+    out.push('\n');
+}
+
+/// Names of the held-out sets: `<set>/part/solve_rate_mean`.
 fn sets(lines: &[MetricsLine]) -> BTreeSet<String> {
     let names = lines.iter().flat_map(|line| line.metrics.keys());
     let set = |name: &String| {
-        name.strip_suffix("mean")?
-            .strip_suffix(SOLVE_RATE)
-            .filter(|set| !set.contains('/'))
-            .map(str::to_owned)
+        let set = name.strip_suffix("mean")?.strip_suffix(SOLVE_RATE)?.strip_suffix(PART)?;
+        Some(set.to_owned())
     };
     names.filter_map(set).collect()
 }
 
-/// Kinds of a set.
-fn kinds(line: &MetricsLine, set: &str) -> Vec<String> {
-    let kind = |name: &String| name.strip_prefix(set)?.strip_prefix(SOLVE_RATE).map(str::to_owned);
-    line.metrics.keys().filter_map(kind).filter(|kind| kind != "mean").collect()
+/// Kinds of a set, or of its part.
+fn kinds(metrics: &BTreeMap<String, f64>, prefix: &str) -> Vec<String> {
+    let kind =
+        |name: &String| name.strip_prefix(prefix)?.strip_prefix(SOLVE_RATE).map(str::to_owned);
+    metrics.keys().filter_map(kind).filter(|kind| kind != "mean").collect()
 }
 
 /// `8 min 12 s`, or seconds alone.
@@ -242,76 +295,4 @@ fn plain(text: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::Profile;
-
-    fn line(step: u64, pairs: &[(&str, f64)]) -> MetricsLine {
-        let metrics = pairs.iter().map(|(name, value)| ((*name).to_owned(), *value)).collect();
-        MetricsLine { step, wall_time: 0.0, metrics }
-    }
-
-    fn lines() -> Vec<MetricsLine> {
-        let evaluated = |step, ded: f64, abd: f64| {
-            let pairs = [
-                ("heldout/solve_rate_deduction", ded),
-                ("heldout/solve_rate_abduction", abd),
-                ("heldout/solve_rate_mean", (ded + abd) / 2.0),
-                ("heldout/n_tasks", 6.0),
-                ("heldout/code/deduction/blocked", 3.0),
-                ("propose/code/deduction/solve_rate_mean", 0.5),
-                ("propose/code/deduction/valid_rate", 0.25),
-                ("time/step_s", 30.0),
-                ("time/evaluate_s", 3.0),
-            ];
-            line(step, &pairs)
-        };
-        let between = line(1, &[("update/grad_norm", 1.5), ("time/step_s", 60.0)]);
-        vec![evaluated(0, 0.25, 0.0), between, evaluated(2, 0.5, 0.25)]
-    }
-
-    #[test]
-    fn a_summary_is_the_first_and_the_last_evaluation() {
-        let summary = summaries(&lines());
-        let kinds = vec![("abduction".into(), 0.0, 0.25), ("deduction".into(), 0.25, 0.5)];
-        assert_eq!(summary, [SetSummary { name: "heldout".into(), mean: (0.125, 0.375), kinds }]);
-        assert!(summaries(&lines()[1..2]).is_empty());
-        assert_eq!(seconds(&lines()), 126.0);
-        assert_eq!(
-            [12.4, 126.0, 7_320.0].map(duration),
-            ["12 s", "2 min 6 s", "2 h 2 min"].map(str::to_owned)
-        );
-    }
-
-    #[test]
-    fn a_report_has_the_evaluations_the_steps_and_the_alarms() {
-        let config = RunConfig::of_profile(Profile::Robust);
-        let alarm = Alarm { step: 2, name: "validity".into(), message: "only 3 % | are".into() };
-        let text = markdown("run|<b>", &config, &lines(), &[alarm], "learning.svg").unwrap();
-        for part in [
-            "# Run run\\|\\<b\\>",
-            &config.hash().unwrap(),
-            "| heldout after step | tasks | mean | abduction | deduction | well-formed |",
-            "| 0 | 6 | 12.5 % | 0.0 % | 25.0 % | – |",
-            "| 2 | 6 | 37.5 % | 25.0 % | 50.0 % | – |",
-            "| 1 | – | – | – | – | – | – | – | 1.500 |",
-            "| 2 | 25.0 % |",
-            "- step 2, validity: only 3 % \\| are",
-            "![learning curves](learning.svg)",
-        ] {
-            assert!(text.contains(part), "`{part}` is not in\n{text}");
-        }
-        assert!(!text.contains("| 0 | 25.0 %"), "step 0 trains nothing");
-        let empty = markdown("run", &config, &[], &[], "learning.svg").unwrap();
-        assert!(empty.contains("None were evaluated") && empty.contains("None.\n"), "{empty}");
-    }
-
-    #[test]
-    fn the_plot_shows_every_kind_and_the_training() {
-        let image = plot(&lines());
-        for part in [">held-out set heldout<", ">deduction<", ">mean<", ">valid<", ">training<"] {
-            assert!(image.contains(part), "{part}");
-        }
-        assert!(!image.contains(">informative<"), "nothing to show");
-    }
-}
+mod tests;

@@ -16,7 +16,7 @@ const HELP: &str = "\
 usage: cargo xtask <command> [arguments]
 
 for users (each builds `azr` in release mode and runs it; add --help for its own help):
-  train      train a model by self-play; without arguments: SmolLM2-135M, small settings
+  train      train a model by self-play; without arguments: the built-in nano model, a few minutes
   model      pull and inspect models
   plan       what a run needs in memory, before it starts
   plugins    list engines

@@ -53,8 +53,8 @@ pub(crate) enum Command {
     },
 }
 
-/// Without arguments: SmolLM2-135M on this machine's CPU with small settings. A named model that is not here yet is
-/// fetched first (once, and it says so), unless `--offline`.
+/// Without arguments: the built-in nano model on this machine's CPU, minutes on two cores, no network. Another named
+/// model that is not here yet is fetched first (once, and it says so), unless `--offline`.
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:

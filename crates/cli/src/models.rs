@@ -109,26 +109,24 @@ fn show(inspection: &Inspection, format: Format) -> Result<()> {
 
 fn list(format: Format) -> Result<()> {
     let here = |name: &str| models::resolve(name).ok();
-    let (license, description) =
-        ("MIT", "made by `cargo xtask pretrain-nano`, part of this binary");
+    let license = "MIT/Apache";
+    let description = "made by `cargo xtask pretrain-nano`, part of this binary";
     if format == Format::Json {
         let nano = json!({
-            "name": azr_run::NANO, "description": description, "license": license,
+            "name": azr_run::NANO, "description": description, "license": "MIT OR Apache-2.0",
             "n_bytes": nano::n_bytes(),
         });
         // It has no path before it is used.
-        let nano = nano::is_built_in().then(|| json!({"model": nano, "path": null}));
+        let nano = [json!({"model": nano, "path": null})];
         let named = MODELS.iter().map(|m| json!({"model": m, "path": here(m.name)}));
         return print::json(&nano.into_iter().chain(named).collect::<Vec<_>>());
     }
-    if nano::is_built_in() {
-        print::data(format!(
-            "{:<20} {:>6.0} MB  {:<5} {license:<11} {description}",
-            azr_run::NANO,
-            nano::n_bytes() as f64 / 1e6,
-            "here",
-        ));
-    }
+    print::data(format!(
+        "{:<20} {:>6.0} MB  {:<5} {license:<11} {description}",
+        azr_run::NANO,
+        nano::n_bytes() as f64 / 1e6,
+        "here",
+    ));
     for m in MODELS {
         let mark = if here(m.name).is_some() { "here" } else { "-" };
         print::data(format!(

@@ -6,21 +6,21 @@ use anyhow::Result;
 use azr_run::NANO;
 use azr_weights::models;
 
-/// Files of `models/azr-nano`; empty while the repository has none.
-const FILES: &[(&str, &[u8])] = &[];
+/// Files of `models/azr-nano`, which `cargo xtask pretrain-nano` makes.
+const FILES: [(&str, &[u8]); 4] = [
+    ("config.json", include_bytes!("../../../models/azr-nano/config.json")),
+    ("model.safetensors", include_bytes!("../../../models/azr-nano/model.safetensors")),
+    ("tokenizer.json", include_bytes!("../../../models/azr-nano/tokenizer.json")),
+    ("tokenizer_config.json", include_bytes!("../../../models/azr-nano/tokenizer_config.json")),
+];
 
 /// Where the built-in model lies, if `model` means it; unpacks it where it is not there yet. A path of that name comes
 /// first.
 pub(crate) fn unpacked(model: &str) -> Result<Option<PathBuf>> {
-    if model != NANO || !is_built_in() || Path::new(model).exists() {
+    if model != NANO || Path::new(model).exists() {
         return Ok(None);
     }
-    Ok(Some(models::unpack("azr-nano", FILES)?))
-}
-
-/// Whether this binary has it.
-pub(crate) fn is_built_in() -> bool {
-    !FILES.is_empty()
+    Ok(Some(models::unpack("azr-nano", &FILES)?))
 }
 
 /// Its size.

@@ -15,7 +15,7 @@ use crate::{EngineChoice, EvalConfig, Result, RunConfig, RunError};
 pub const NANO: &str = "nano";
 
 /// The model of a run that names none.
-pub(crate) const DEFAULT_MODEL: &str = "smollm2-135m";
+pub(crate) const DEFAULT_MODEL: &str = NANO;
 
 /// Options by which profiles vary the optimizer's own algorithm; an algorithm that is named is meant as published.
 pub(crate) const VARIED: [&str; 3] = ["estimator", "clip_high", "dual_clip"];
@@ -121,7 +121,7 @@ fn paper() -> RunConfig {
     }
 }
 
-/// What teaches the built-in model within ten minutes on two cores; `docs/learning.md` has what was tried.
+/// For the built-in model: minutes on two cores. It finds out that notes pay, but does not solve longer tasks yet.
 fn nano() -> RunConfig {
     let mut optimizer = EngineChoice::named("policy-gradient");
     optimizer.options = toml::toml! {

@@ -47,8 +47,8 @@ pub struct SelfPlayConfig {
     /// Whether reused tasks count towards `batch_size`, so that only the missing ones are drawn and answered afresh.
     /// Otherwise `batch_size` tasks are answered besides.
     pub reuse_fills_batch: bool,
-    /// Whether the rewards of a step are dealt out anew, at random within each (domain, kind, role). Nothing can be
-    /// learned then: it is the control of an experiment.
+    /// Whether the rewards of a step are dealt out anew, at random among the answers to one task and among the proposals
+    /// of one kind. Nothing can be learned then: it is the control of an experiment.
     pub shuffle_rewards: bool,
     /// Whether proposals are trained. Without it they still fill the buffers.
     pub train_proposer: bool,

@@ -86,16 +86,28 @@ pub(crate) fn solve(stage: &mut Stage<'_>, tasks: Vec<(usize, Task)>) -> Result<
     Ok(rollouts)
 }
 
-/// Deals the rewards out anew, at random within each (domain, kind, role).
+/// Deals the rewards out anew, at random among the answers to one task; what is the only one of its task, as proposals
+/// are, takes part in one deal of its (domain, kind, role). Within a task the rewards stay as spread as they were, so
+/// that an update is as large as that of a run that learns.
 pub(crate) fn shuffle_rewards(stage: &Stage<'_>, rollouts: &mut [&mut Rollout]) {
-    let mut groups: BTreeMap<(usize, Role), Vec<usize>> = BTreeMap::new();
+    let mut groups: BTreeMap<(usize, Role, Option<&str>), Vec<usize>> = BTreeMap::new();
     for (position, rollout) in rollouts.iter().enumerate() {
+        let task = rollout.record.task_key.as_deref().filter(|_| rollout.role() == Role::Solve);
         if rollout.record.reward.is_some() {
-            groups.entry((rollout.channel, rollout.role())).or_default().push(position);
+            groups.entry((rollout.channel, rollout.role(), task)).or_default().push(position);
         }
     }
-    for ((channel, role), positions) in groups {
-        let mut generator = stage.place("shuffle", channel, role as usize, 0).generator();
+    let mut deals: Vec<(usize, Role, Vec<usize>)> = Vec::new();
+    let mut alone: BTreeMap<(usize, Role), Vec<usize>> = BTreeMap::new();
+    for ((channel, role, task), positions) in groups {
+        match task {
+            Some(_) if positions.len() > 1 => deals.push((channel, role, positions)),
+            _ => alone.entry((channel, role)).or_default().extend(positions),
+        }
+    }
+    deals.extend(alone.into_iter().map(|((channel, role), positions)| (channel, role, positions)));
+    for (index, (channel, role, positions)) in deals.into_iter().enumerate() {
+        let mut generator = stage.place("shuffle", channel, role as usize, index).generator();
         // Fisher and Yates, from the end.
         for last in (1..positions.len()).rev() {
             let other = below(&mut generator, last as u64 + 1) as usize;

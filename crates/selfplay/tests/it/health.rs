@@ -107,12 +107,12 @@ fn duplicates_earn_no_more_than_they_may() {
     assert!(rewards(1.0).1.iter().any(|&reward| reward != -0.75));
 }
 
-/// Rewards by domain, kind and role.
-fn groups(output: &StepOutput) -> BTreeMap<(String, bool), Vec<f32>> {
+/// Rewards of proposals by kind, of answers by task.
+fn groups(output: &StepOutput) -> BTreeMap<(String, Option<String>), Vec<f32>> {
     let mut groups: BTreeMap<_, Vec<f32>> = BTreeMap::new();
     for record in &output.rollouts {
-        let group = (record.kind.clone(), record.phase == RolloutPhase::Propose);
-        groups.entry(group).or_default().extend(record.reward);
+        let task = record.task_key.clone().filter(|_| record.phase != RolloutPhase::Propose);
+        groups.entry((record.kind.clone(), task)).or_default().extend(record.reward);
     }
     groups
 }
@@ -120,8 +120,8 @@ fn groups(output: &StepOutput) -> BTreeMap<(String, bool), Vec<f32>> {
 #[test]
 fn shuffled_rewards_are_the_same_ones_in_each_group_in_another_order() {
     let output = |shuffle_rewards| {
-        let mut selfplay =
-            Toy::default().start(SelfPlayConfig { shuffle_rewards, ..small() }).unwrap();
+        let config = SelfPlayConfig { shuffle_rewards, answers_per_task: 3, ..small() };
+        let mut selfplay = Toy::default().start(config).unwrap();
         selfplay.seed(&Silent).unwrap();
         run(&mut selfplay, 1..=1).remove(0)
     };

@@ -1,6 +1,7 @@
 //! What a run needs in memory, and adapters that become a model.
 
 use std::fs;
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -69,6 +70,20 @@ fn the_alternatives_of_a_plan_are_settings_that_need_less() {
         assert!(total.as_u64() < base["total"].as_u64());
     }
     assert!(most["set"].as_array().unwrap().len() > 2, "{most}");
+}
+
+/// With a model of a few bytes in the place of theirs.
+#[test]
+fn every_recipe_makes_a_run() {
+    let w = Workspace::new();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes");
+    let recipes: Vec<_> = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path()).collect();
+    assert!(recipes.len() > 1, "{recipes:?}");
+    for (number, recipe) in recipes.iter().enumerate() {
+        let config = format!("--config={}", recipe.display());
+        let arguments = [&config, "--steps=1", "--set=eval.every=0"];
+        expect_code(&mut w.train(&number.to_string(), &arguments), 0);
+    }
 }
 
 #[test]

@@ -30,7 +30,7 @@ const SETTINGS: [Setting; 5] = [
     },
     Setting {
         name: "shuffled rewards",
-        what: "rewards exchanged at random within each kind and role: updates about nothing",
+        what: "rewards exchanged at random among the answers to one task, and among the proposals of one kind: updates about nothing",
         overrides: &["selfplay.shuffle_rewards=true"],
     },
     Setting {

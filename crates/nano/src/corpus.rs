@@ -9,25 +9,29 @@ use crate::program::Sketch;
 use crate::solved::{Call, Noted, Plan, Solved, solve};
 
 /// Statements of a function in pre-training, and how often.
-const N_STATEMENTS: [(usize, usize); 3] = [(0, 20), (1, 38), (MAX_STATEMENTS, 42)];
+const N_STATEMENTS: [(usize, usize); 4] = [(0, 10), (1, 22), (2, 30), (MAX_STATEMENTS, 38)];
 /// Most of them. Held-out functions have more.
-pub(crate) const MAX_STATEMENTS: usize = 2;
+pub(crate) const MAX_STATEMENTS: usize = 3;
 /// Inputs of an induction task; half of them are shown to the solver.
 pub(crate) const INDUCTION_INPUTS: usize = 6;
-/// Of a hundred answers, so many are worked out step by step: through notes, or as a program with one operation a line.
-/// The others are direct: a bare answer, or a program that is one expression. That is what a model like this has to find
-/// out for itself: which manner pays.
-const CAREFUL_PERCENT: usize = 35;
+/// Of a hundred documents, so many have answers that are worked out step by step: through notes, or as a program with one
+/// operation a line. The others are direct: bare answers, or a program that is one expression. That is what a model like
+/// this has to find out for itself: which manner pays.
+const CAREFUL_PERCENT: usize = 65;
 /// Of a hundred phrases of a description, so many are written down.
-const TOLD_PERCENT: usize = 85;
-/// Calls of one function in a solver document: reading a program is dear, so it is asked about several times.
-const SOLVER_CALLS: usize = 3;
+const TOLD_PERCENT: usize = 95;
+/// Calls of one function in a document of direct answers: reading a program is dear, so it is asked about twice. Notes
+/// about a second call would be copied from those about the first, and nobody would learn to follow the program.
+const DIRECT_CALLS: usize = 2;
 
 /// Weights of tokens in the loss. Questions, and most of a proposal, are drawn at random: there is little to learn from
 /// them, and their gradient drowns that of the answers.
 const QUESTION_WEIGHT: f32 = 0.05;
 const PROPOSAL_WEIGHT: f32 = 0.3;
 const ANSWER_WEIGHT: f32 = 1.0;
+/// Of the beginning of a careful answer, where it parts from a direct one. What is taught often and what is begun often
+/// are two things: the model shall be able to go step by step, but seldom do so before it found out that it pays.
+const MANNER_WEIGHT: f32 = 0.25;
 
 /// A text in parts, each with the weight of its tokens in the loss. The first part is a prompt.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,28 +66,28 @@ impl Topic {
         }
     }
 
-    const fn n_calls(self) -> usize {
+    const fn n_calls(self, is_careful: bool) -> usize {
         match self {
             Self::Induction | Self::ProposeInduction => INDUCTION_INPUTS,
-            Self::Deduction | Self::Abduction => SOLVER_CALLS,
-            Self::ProposeDeduction | Self::ProposeAbduction => 1,
+            Self::Deduction | Self::Abduction if !is_careful => DIRECT_CALLS,
+            _ => 1,
         }
     }
 }
 
 const TOPICS: [(Topic, usize); 6] = [
-    (Topic::Deduction, 28),
-    (Topic::Abduction, 24),
-    (Topic::Induction, 20),
-    (Topic::ProposeDeduction, 9),
-    (Topic::ProposeAbduction, 9),
-    (Topic::ProposeInduction, 10),
+    (Topic::Deduction, 36),
+    (Topic::Abduction, 28),
+    (Topic::Induction, 24),
+    (Topic::ProposeDeduction, 4),
+    (Topic::ProposeAbduction, 4),
+    (Topic::ProposeInduction, 4),
 ];
 
 /// A plan about `topic` with a function of `n_statements`.
-pub(crate) fn plan(mut draws: Draws, topic: Topic, n_statements: usize) -> Plan {
+pub(crate) fn plan(mut draws: Draws, topic: Topic, n_statements: usize, is_careful: bool) -> Plan {
     let sketch = Sketch::draw(&mut draws, n_statements);
-    Plan { topic, sketch, n_calls: topic.n_calls(), draws }
+    Plan { topic, sketch, is_careful, n_calls: topic.n_calls(is_careful), draws }
 }
 
 /// The plan of document `index`.
@@ -91,7 +95,8 @@ pub(crate) fn training_plan(seed: u64, index: u64) -> Plan {
     let mut draws = Draws::of(seed, index);
     let topic = draws.weighted(&TOPICS);
     let n_statements = draws.weighted(&N_STATEMENTS);
-    plan(draws, topic, n_statements)
+    let is_careful = draws.chance(CAREFUL_PERCENT);
+    plan(draws, topic, n_statements, is_careful)
 }
 
 /// Documents made of `plans`; fewer, because not every function can be shown.
@@ -105,10 +110,9 @@ pub(crate) fn documents(
     let mut documents = Vec::new();
     for (index, Solved { plan, program, calls }) in solved.iter_mut().enumerate() {
         let [Call { input, output, .. }, ..] = calls.as_slice() else { continue };
-        let (draws, kind) = (&mut plan.draws, plan.topic.kind());
+        let kind = plan.topic.kind();
         let parts = match plan.topic {
             Topic::Deduction | Topic::Abduction => {
-                let n_parameters = plan.sketch.n_parameters();
                 let mut parts = Vec::new();
                 for call in calls.iter() {
                     let task = call_task(kind, program, &call.input, &call.output);
@@ -119,34 +123,35 @@ pub(crate) fn documents(
                             question.replacen(program.as_str(), "", 1).trim_start().to_owned();
                     }
                     parts.push((question, QUESTION_WEIGHT));
-                    parts.push((answer(plan.topic, call, n_parameters, draws), ANSWER_WEIGHT));
+                    parts.extend(weighed(answer(plan, call), plan.is_careful));
                 }
                 parts
             }
             Topic::Induction => {
-                let nested = plan.sketch.nested_source().filter(|_| !draws.chance(CAREFUL_PERCENT));
+                let nested = plan.sketch.nested_source().filter(|_| !plan.is_careful);
                 let body = nested.as_deref().unwrap_or(program);
                 let body = body.strip_prefix("def f(").unwrap_or_default();
                 let question = (ask(domain, &tasks[index])?, QUESTION_WEIGHT);
-                vec![question, (format!("{body}\n\n\n"), ANSWER_WEIGHT)]
+                let is_careful = nested.is_none();
+                [question].into_iter().chain(weighed(format!("{body}\n\n\n"), is_careful)).collect()
             }
             Topic::ProposeDeduction | Topic::ProposeAbduction => {
-                let reference = draws.choose(&tasks);
+                let reference = plan.draws.choose(&tasks);
                 let references = match reference.kind.as_str() {
                     "induction" => Vec::new(),
                     _ => vec![Task { kind: kind.to_owned(), ..reference.clone() }],
                 };
                 let body = program.strip_prefix("def f(").unwrap_or_default();
                 let response = format!("{body}\n\nf({})\n\n\n# task", input.python);
-                let question = propose(domain, kind, references, draws)?;
+                let question = propose(domain, kind, references, &mut plan.draws)?;
                 vec![(question, 0.0), (response, PROPOSAL_WEIGHT)]
             }
             Topic::ProposeInduction => {
                 let reference = call_task("deduction", program, input, output);
-                let message = message(&plan.sketch, draws);
+                let message = message(&plan.sketch, &mut plan.draws);
                 let lines: String =
                     calls.iter().map(|call| format!("f({})\n", call.input.python)).collect();
-                let question = propose(domain, kind, vec![reference], draws)?;
+                let question = propose(domain, kind, vec![reference], &mut plan.draws)?;
                 vec![(question, 0.0), (format!(" {message}\n{lines}\n"), PROPOSAL_WEIGHT)]
             }
         };
@@ -155,15 +160,26 @@ pub(crate) fn documents(
     Ok(documents)
 }
 
+/// An answer with its weights: a careful one parts from a direct one before its first assignment.
+fn weighed(answer: String, is_careful: bool) -> Vec<(String, f32)> {
+    match answer.find(" = ").filter(|_| is_careful) {
+        Some(end) => {
+            let (manner, rest) = answer.split_at(end);
+            vec![(manner.to_owned(), MANNER_WEIGHT), (rest.to_owned(), ANSWER_WEIGHT)]
+        }
+        None => vec![(answer, ANSWER_WEIGHT)],
+    }
+}
+
 /// A right answer, perhaps behind notes.
-fn answer(topic: Topic, call: &Call, n_parameters: usize, draws: &mut Draws) -> String {
+fn answer(plan: &Plan, call: &Call) -> String {
     let Call { input, output, notes } = call;
-    let notes = if draws.chance(CAREFUL_PERCENT) { notes.as_slice() } else { &[] };
-    if topic == Topic::Deduction {
+    let notes = if plan.is_careful { notes.as_slice() } else { &[] };
+    if plan.topic == Topic::Deduction {
         format!("{} == {}\n\n", note_lines(notes.iter()), output.python)
     } else {
         // Backwards, as one would look for the input; the parameters are the answer.
-        let notes = notes.iter().skip(n_parameters).rev();
+        let notes = notes.iter().skip(plan.sketch.n_parameters()).rev();
         format!("{} f({})\n\n", note_lines(notes), input.python)
     }
 }
@@ -250,6 +266,12 @@ mod tests {
     use super::*;
     use crate::engines::Engines;
 
+    /// What stands between the questions.
+    fn responses(document: &Document) -> Vec<String> {
+        let parts = document.parts.split(|(_, weight)| *weight == QUESTION_WEIGHT).skip(1);
+        parts.map(|parts| parts.iter().map(|(text, _)| text.as_str()).collect()).collect()
+    }
+
     /// What the model is taught is what the domain calls right.
     #[test]
     fn every_document_is_right_in_the_eyes_of_the_domain() {
@@ -257,11 +279,11 @@ mod tests {
         let (mut n_answers, mut n_proposals) = (0, 0);
         for index in 0..60 {
             let topic = TOPICS[index as usize % TOPICS.len()].0;
-            let made = plan(Draws::of(11, index), topic, 2);
+            let made = plan(Draws::of(11, index), topic, 2, index / 6 % 2 == 0);
             let mut solved = solve(&*executor, vec![made]).unwrap();
             let Some(first) = solved.first_mut() else { continue };
             let task = task(first);
-            let made = plan(Draws::of(11, index), topic, 2);
+            let made = plan(Draws::of(11, index), topic, 2, index / 6 % 2 == 0);
             let document = documents(vec![made], &*domain, &*executor).unwrap().remove(0);
             match topic {
                 Topic::Deduction | Topic::Abduction | Topic::Induction => {
@@ -274,10 +296,10 @@ mod tests {
                             })
                             .collect(),
                     };
-                    assert_eq!(document.parts.len(), 2 * tasks.len());
-                    let responses = document.parts.iter().skip(1).step_by(2);
+                    let responses = responses(&document);
+                    assert_eq!(responses.len(), tasks.len());
                     let answers: Vec<Answer> = (tasks.into_iter().zip(responses))
-                        .map(|(task, (text, _))| Answer { task, response: text.trim_end().into() })
+                        .map(|(task, text)| Answer { task, response: text.trim_end().into() })
                         .collect();
                     let grades = domain.grade(&answers, &Quiet).unwrap();
                     assert!(

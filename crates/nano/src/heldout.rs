@@ -39,7 +39,7 @@ pub fn write_heldout(file: &Path) -> Result<()> {
         // Twice as many as are needed: not every function can be shown, and none is wanted twice.
         let first = (number * 2 * N_TASKS) as u64;
         let plans = (first..first + 2 * N_TASKS as u64)
-            .map(|index| plan(Draws::of(SEED, index), topic, N_STATEMENTS));
+            .map(|index| plan(Draws::of(SEED, index), topic, N_STATEMENTS, false));
         let mut solved = solve(&*executor, plans.collect())?;
         solved.retain(tells_something);
         let proposals: Vec<Proposal> =

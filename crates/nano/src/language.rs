@@ -178,9 +178,9 @@ pub(crate) const fn loops(on: Type) -> &'static [Loop] {
 /// Names of variables of the given type.
 pub(crate) const fn names(of: Type) -> &'static [&'static str] {
     match of {
-        Int => const { &["n", "m", "p", "q", "r"] },
-        Str => const { &["s", "t", "u", "a", "b"] },
-        List => const { &["xs", "ys", "zs", "us", "vs"] },
+        Int => const { &["n", "m", "p", "q", "r", "x", "y"] },
+        Str => const { &["s", "t", "u", "a", "b", "w"] },
+        List => const { &["xs", "ys", "zs", "us", "vs", "ws"] },
         Dict => const { &["d", "e", "h"] },
     }
 }
@@ -201,7 +201,7 @@ pub(crate) fn argument(of: Type, draws: &mut Draws) -> String {
         }
         List => {
             let n = draws.between(2, 4);
-            let items: Vec<_> = (0..n).map(|_| draws.between(0, 9).to_string()).collect();
+            let items: Vec<_> = (0..n).map(|_| draws.between(0, 6).to_string()).collect();
             format!("[{}]", items.join(", "))
         }
         Dict => {
@@ -209,7 +209,7 @@ pub(crate) fn argument(of: Type, draws: &mut Draws) -> String {
             draws.shuffle(&mut keys);
             let n = draws.between(2, 3) as usize;
             let items: Vec<_> =
-                (keys[..n].iter()).map(|key| format!("'{key}': {}", draws.between(0, 9))).collect();
+                (keys[..n].iter()).map(|key| format!("'{key}': {}", draws.between(0, 6))).collect();
             format!("{{{}}}", items.join(", "))
         }
     }

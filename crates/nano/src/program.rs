@@ -42,7 +42,8 @@ impl Sketch {
 
     /// The same function, returning `(notes, value)`. A note is the text `name = value` for each parameter, then
     /// `statement = value` for each condition outside loops, each change of a variable but the start of a loop, and a
-    /// result that is no variable: with the statement beside its value, a step needs nothing but the notes before it.
+    /// result that is no variable: with the statement beside its value, a step needs nothing but the notes before it. Each
+    /// round of a loop begins with the note `item = value`.
     pub(crate) fn noting_source(&self) -> String {
         self.render(true)
     }
@@ -85,6 +86,11 @@ impl Sketch {
                 text.push_str(&note(condition, condition));
             }
             text.push_str(&format!("{indent}{line}\n"));
+            let head = line.strip_prefix("for ").and_then(|head| head.split_once(" in "));
+            if let Some((item, _)) = head.filter(|_| notes) {
+                text.push_str("    ");
+                text.push_str(&note(item, item));
+            }
             if let Some(name) = changes {
                 text.push_str(&note(line, name));
             }
@@ -225,7 +231,7 @@ impl Builder {
     }
 
     fn statement(&mut self, draws: &mut Draws) {
-        match draws.weighted(&[(0, 62), (1, 16), (2, 8), (3, 4), (4, 10)]) {
+        match draws.weighted(&[(0, 66), (1, 16), (2, 8), (3, 4), (4, 6)]) {
             0 => self.operation(draws),
             1 => self.combination(draws),
             2 => self.condition(draws),
@@ -256,9 +262,9 @@ impl Builder {
         self.assign(operation.to, code, words, draws);
     }
 
+    /// Under a name of its own, so that a name tells which statement is next: see `models/azr-nano/README.md`.
     fn assign(&mut self, of: Type, code: String, words: String, draws: &mut Draws) {
-        let (current, x) = self.current();
-        let name = if current == of && draws.chance(50) { x } else { self.new_name(of, draws) };
+        let name = self.new_name(of, draws);
         self.push(1, format!("{name} = {code}"), Some(name));
         self.set(of, name);
         self.words.push(words);
@@ -341,7 +347,7 @@ fn fill_both(code: &str, words: &str, x: &str, y: &str, draws: &mut Draws) -> (S
 
 /// The texts with variables and the same drawn constants in them.
 fn fill<const N: usize>(texts: [&str; N], x: &str, y: &str, draws: &mut Draws) -> [String; N] {
-    let digit = draws.between(1, 6).to_string();
+    let digit = draws.between(1, 4).to_string();
     let few = draws.between(2, 3).to_string();
     let mut letters = LETTERS;
     draws.shuffle(&mut letters);

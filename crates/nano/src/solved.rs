@@ -13,7 +13,7 @@ const MAX_CHARS: usize = 36;
 /// Longest note in characters: a statement and a value.
 const MAX_NOTE_CHARS: usize = 72;
 /// Most notes of a run.
-const MAX_NOTES: usize = 12;
+const MAX_NOTES: usize = 14;
 /// Calls that are tried beyond those that are wanted.
 const SPARE_CALLS: usize = 2;
 
@@ -22,6 +22,8 @@ const SPARE_CALLS: usize = 2;
 pub(crate) struct Plan {
     pub(crate) topic: Topic,
     pub(crate) sketch: Sketch,
+    /// Whether answers are worked out step by step.
+    pub(crate) is_careful: bool,
     /// Calls that are wanted.
     pub(crate) n_calls: usize,
     /// Where all further choices about it come from.

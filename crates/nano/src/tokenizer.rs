@@ -14,10 +14,17 @@ use tokenizers::{AddedToken, Tokenizer, TokenizerBuilder};
 /// Marks the end of a text; never part of one.
 pub(crate) const END: &str = "<|end|>";
 
-/// What BPE never merges across. What is computed with is characters and digits: letters that run up to a quote are the
-/// inside of a text and stay apart, and so do digits, always without a space, so that each has one token wherever it
-/// stands. Signs take the spaces on both sides, words the one before the next word, line feeds the indentation.
-const PIECES: &str = r"[A-Za-z](?=[A-Za-z]*')|[A-Za-z_]+(?: (?=[A-Za-z0-9]))?|[0-9]|\n+(?:    )*| ?[^\sA-Za-z_0-9]+ ?|\s";
+/// What BPE never merges across, so that a thing has the same tokens wherever it stands: what is computed with are
+/// digits, letters inside quotes, brackets and quotes, each alone; variables never have a space, which operators, commas
+/// and key words take instead; line feeds take the indentation.
+const PIECES: &str = concat!(
+    r"[A-Za-z](?=[A-Za-z]*')|[0-9]",
+    r"|(?: (?:for|in|if)|\b(?:return|def|if|for)) ",
+    r"|(?<=[a-z',]) [A-Za-z_]+|[A-Za-z_]+",
+    r"|\n+(?:    )*",
+    r"|, |: | (?:==|!=|//|[-=+*<>]) ",
+    r"|\[:+-?|\(\)|.",
+);
 
 /// Learns a vocabulary of `vocab_size` tokens from `texts` and writes `tokenizer.json` and `tokenizer_config.json`.
 pub(crate) fn train(texts: &[String], vocab_size: usize, folder: &Path) -> Result<()> {

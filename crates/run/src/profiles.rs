@@ -121,7 +121,7 @@ fn paper() -> RunConfig {
     }
 }
 
-/// For the built-in model: minutes on two cores. It finds out that notes pay, but does not solve longer tasks yet.
+/// For the built-in model: minutes on two cores; `docs/learning.md` has what was tried.
 fn nano() -> RunConfig {
     let mut optimizer = EngineChoice::named("policy-gradient");
     optimizer.options = toml::toml! {

@@ -266,6 +266,16 @@ mod tests {
     use super::*;
     use crate::engines::Engines;
 
+    #[test]
+    fn only_the_beginning_of_a_careful_answer_weighs_less() {
+        let weighed = |text: &str, is_careful| weighed(text.to_owned(), is_careful);
+        let careful = " n = 3\n# n + 1 = 4\n# == 4";
+        let parts = [(" n", MANNER_WEIGHT), (" = 3\n# n + 1 = 4\n# == 4", ANSWER_WEIGHT)];
+        assert_eq!(weighed(careful, true), parts.map(|(text, weight)| (text.to_owned(), weight)));
+        assert_eq!(weighed(careful, false), [(careful.to_owned(), ANSWER_WEIGHT)]);
+        assert_eq!(weighed(" == 4", true), [(" == 4".to_owned(), ANSWER_WEIGHT)]);
+    }
+
     /// What stands between the questions.
     fn responses(document: &Document) -> Vec<String> {
         let parts = document.parts.split(|(_, weight)| *weight == QUESTION_WEIGHT).skip(1);

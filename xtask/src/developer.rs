@@ -1,11 +1,13 @@
 //! Developer commands. What CI runs and what a developer runs are the same code.
 
+use std::fs;
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Result, bail};
 
-use crate::{built, cargo, cargo_with, say};
+use crate::{built, cargo, cargo_with, say, target_directory};
 
 /// Set where a test that would be skipped for want of the model that CI pulls must fail.
 const REQUIRE_MODELS: (&str, &str) = ("AZR_REQUIRE_MODELS", "1");
@@ -21,17 +23,59 @@ pub(crate) fn test_slow() -> Result<()> {
     cargo(&[&tests[..], &["slow", "--", "--ignored", "--nocapture"]].concat())
 }
 
-/// Runs `cargo xtask bench learning …`; the benches of crates are cargo's own (`cargo bench`).
+/// The benches, by name, with the package that each belongs to.
+const BENCHES: [(&str, &str); 6] = [
+    ("kernels", "azr-bench"),
+    ("decode", "azr-bench"),
+    ("prefill", "azr-bench"),
+    ("update", "azr-bench"),
+    ("executors", "azr"),
+    ("step", "azr"),
+];
+
+/// Runs a bench, all of them, or the learning experiment.
 pub(crate) fn bench(arguments: &[String]) -> Result<()> {
-    let Some(("learning", rest)) =
-        arguments.split_first().map(|(name, rest)| (name.as_str(), rest))
-    else {
-        bail!("there is `cargo xtask bench learning`; for the benches of crates use `cargo bench`");
+    let (name, rest) = arguments.split_first().map_or(("", &[][..]), |(name, rest)| (name, rest));
+    match name {
+        "learning" => learning(rest),
+        "all" => BENCHES.iter().try_for_each(|bench| run_bench(*bench, rest)),
+        name => match BENCHES.iter().find(|(known, _)| *known == name) {
+            Some(bench) => run_bench(*bench, rest),
+            None => {
+                let names = BENCHES.map(|(name, _)| name).join(", ");
+                bail!("no bench is called `{name}`; there are {names}, all and learning")
+            }
+        },
+    }
+}
+
+/// Runs a bench and, with `--save FOLDER`, keeps its table in `benches/results/FOLDER`.
+fn run_bench((name, package): (&str, &str), arguments: &[String]) -> Result<()> {
+    let mut arguments = texts(arguments);
+    let save = match arguments.iter().position(|text| *text == "--save") {
+        Some(at) if at + 1 < arguments.len() => Some(arguments.drain(at..at + 2).nth(1)),
+        Some(_) => bail!("--save needs the name of a folder, for example 2026-01-31-my-machine"),
+        None => None,
     };
+    cargo(&[&["bench", "--package", package, "--bench", name, "--"], &arguments[..]].concat())?;
+    let Some(folder) = save.flatten() else { return Ok(()) };
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../benches/results").join(folder);
+    fs::create_dir_all(&folder)?;
+    for extension in ["md", "json"] {
+        let table = target_directory().join("bench").join(name).with_extension(extension);
+        // Benches that print lines of their own write no table.
+        if table.exists() {
+            fs::copy(&table, folder.join(name).with_extension(extension))?;
+        }
+    }
+    Ok(())
+}
+
+fn learning(arguments: &[String]) -> Result<()> {
     cargo(&["build", "--release", "--package", "azr", "--package", "azr-nano"])?;
     let azr = built("azr");
     let azr = azr.to_string_lossy();
-    nano(&[&["learning", "--azr", &azr], &texts(rest)[..]].concat())
+    nano(&[&["learning", "--azr", &azr], &texts(arguments)[..]].concat())
 }
 
 /// Makes the built-in model; `arguments` go to `azr-nano pretrain`.

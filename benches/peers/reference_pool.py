@@ -6,7 +6,7 @@ a time, each with a time-out in the worker and one in the pool. Nothing is isola
 trust.
 
     pip install pebble
-    python bench/reference_pool.py triplets.jsonl
+    python benches/peers/reference_pool.py triplets.jsonl
 
 The file has one JSON object per line with `snippet`, `input` (the text between the parentheses of the call) and
 `output` (the text of the expected value; where it is empty, the value of a first run takes its place). Prints

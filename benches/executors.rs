@@ -1,6 +1,6 @@
 //! Programs per second: our executors against the reference's pattern, on the same programs in one run.
 //!
-//! `cargo bench -p azr --bench executors -- [N | FILE]` takes `N` programs of the corpus, or the seed triplets in
+//! `cargo xtask bench executors [N | FILE]` takes `N` programs of the corpus, or the seed triplets in
 //! `FILE` (JSON lines of `snippet` and `input`), runs them through `monty`, `cpython` and `auto` and, with
 //! `reference_pool.py`, through a process pool of the published system's pattern (Python with the package
 //! `pebble`, in the interpreter that `AZR_BENCH_PYTHON` names). All take turns for some rounds, so that a busy
@@ -133,7 +133,8 @@ fn measured(executor: &dyn Executor, jobs: &[Job], purpose: Purpose) -> (f64, us
 /// Programs per second of each mode of the reference's pattern; empty, with a word why, where it cannot run.
 fn reference(file: &Path) -> BTreeMap<String, f64> {
     let python = std::env::var("AZR_BENCH_PYTHON").unwrap_or_else(|_| "python3".to_owned());
-    let script = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../bench/reference_pool.py");
+    let script =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../benches/peers/reference_pool.py");
     // In the folder of the triplets: nothing keeps these programs from writing files.
     let folder = file.parent().unwrap();
     let output = match Command::new(&python).arg(script).arg(file).current_dir(folder).output() {

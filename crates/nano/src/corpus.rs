@@ -17,7 +17,7 @@ pub(crate) const INDUCTION_INPUTS: usize = 6;
 /// Of a hundred documents, so many have answers that are worked out step by step: through notes, or as a program with one
 /// operation a line. The others are direct: bare answers, or a program that is one expression. That is what a model like
 /// this has to find out for itself: which manner pays.
-const CAREFUL_PERCENT: usize = 65;
+const CAREFUL_PERCENT: usize = 80;
 /// Of a hundred phrases of a description, so many are written down.
 const TOLD_PERCENT: usize = 95;
 /// Calls of one function in a document of direct answers: reading a program is dear, so it is asked about twice. Notes
@@ -31,7 +31,7 @@ const PROPOSAL_WEIGHT: f32 = 0.3;
 const ANSWER_WEIGHT: f32 = 1.0;
 /// Of the beginning of a careful answer, where it parts from a direct one. What is taught often and what is begun often
 /// are two things: the model shall be able to go step by step, but seldom do so before it found out that it pays.
-const MANNER_WEIGHT: f32 = 0.25;
+const MANNER_WEIGHT: f32 = 0.12;
 
 /// A text in parts, each with the weight of its tokens in the loss. The first part is a prompt.
 #[derive(Debug, Clone, PartialEq)]

@@ -127,6 +127,7 @@ fn nano() -> RunConfig {
     optimizer.options = toml::toml! {
         estimator = "prompt_relative"
         learning_rate = 1e-4
+        solver_weight = 0.3
     };
     // As it was taught in pre-training.
     let code = toml::toml! {
@@ -139,7 +140,7 @@ fn nano() -> RunConfig {
     RunConfig {
         profile: Profile::Nano,
         model: NANO.to_owned(),
-        steps: 40,
+        steps: 60,
         selfplay: SelfPlayConfig {
             batch_size: 16,
             learnability_samples: 8,

@@ -23,41 +23,34 @@ pub(crate) fn test_slow() -> Result<()> {
     cargo(&[&tests[..], &["slow", "--", "--ignored", "--nocapture"]].concat())
 }
 
-/// The benches, by name, with the package that each belongs to.
-const BENCHES: [(&str, &str); 6] = [
-    ("kernels", "azr-bench"),
-    ("decode", "azr-bench"),
-    ("prefill", "azr-bench"),
-    ("update", "azr-bench"),
-    ("executors", "azr"),
-    ("step", "azr"),
-];
+/// The benches, by name.
+const BENCHES: [&str; 7] =
+    ["instructions", "kernels", "decode", "prefill", "update", "executors", "step"];
 
 /// Runs a bench, all of them, or the learning experiment.
 pub(crate) fn bench(arguments: &[String]) -> Result<()> {
     let (name, rest) = arguments.split_first().map_or(("", &[][..]), |(name, rest)| (name, rest));
     match name {
         "learning" => learning(rest),
-        "all" => BENCHES.iter().try_for_each(|bench| run_bench(*bench, rest)),
-        name => match BENCHES.iter().find(|(known, _)| *known == name) {
-            Some(bench) => run_bench(*bench, rest),
-            None => {
-                let names = BENCHES.map(|(name, _)| name).join(", ");
-                bail!("no bench is called `{name}`; there are {names}, all and learning")
-            }
-        },
+        "all" => BENCHES.iter().try_for_each(|name| run_bench(name, rest)),
+        name if BENCHES.contains(&name) => run_bench(name, rest),
+        name => {
+            let names = BENCHES.join(", ");
+            bail!("no bench is called `{name}`; there are {names}, all and learning")
+        }
     }
 }
 
 /// Runs a bench and, with `--save FOLDER`, keeps its table in `benches/results/FOLDER`.
-fn run_bench((name, package): (&str, &str), arguments: &[String]) -> Result<()> {
+fn run_bench(name: &str, arguments: &[String]) -> Result<()> {
     let mut arguments = texts(arguments);
     let save = match arguments.iter().position(|text| *text == "--save") {
         Some(at) if at + 1 < arguments.len() => Some(arguments.drain(at..at + 2).nth(1)),
         Some(_) => bail!("--save needs the name of a folder, for example 2026-01-31-my-machine"),
         None => None,
     };
-    cargo(&[&["bench", "--package", package, "--bench", name, "--"], &arguments[..]].concat())?;
+    // The whole workspace, because a part of it would choose other features for some dependencies and compile them again.
+    cargo(&[&["bench", "--workspace", "--bench", name, "--"], &arguments[..]].concat())?;
     let Some(folder) = save.flatten() else { return Ok(()) };
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../benches/results").join(folder);
     fs::create_dir_all(&folder)?;
@@ -120,6 +113,7 @@ pub(crate) fn ci() -> Result<()> {
     timed("pull the model that the tests use", pull_model)?;
     timed("tests", || test_with(&[], Some(REQUIRE_MODELS)))?;
     timed("slow tests", test_slow)?;
+    timed("instruction counts", || run_bench("instructions", &[]))?;
     timed("format", || cargo(&["fmt", "--all", "--check"]))?;
     timed("lints", || {
         cargo(&["clippy", "--release", "--workspace", "--all-targets", "--", "--deny", "warnings"])

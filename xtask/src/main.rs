@@ -25,11 +25,12 @@ for users (each builds `azr` in release mode and runs it; add --help for its own
 for developers:
   test       every test: nextest where it is installed, else cargo test, and the doc tests
   test-slow  the tests that take long
-  bench NAME       kernels, decode, prefill, update, executors, step or all: speed against the machine's limits;
-                   --save FOLDER keeps the tables in benches/results/FOLDER
+  bench NAME       kernels, decode, prefill, update, executors, step or all: speed against the machine's limits
+                   (--save FOLDER keeps the tables in benches/results/FOLDER);
+                   instructions: instruction counts of hot paths against committed ones, which needs valgrind
   bench learning   the default run and its controls, several seeds each, into docs/learning.md
   pretrain-nano    make the built-in model from nothing (models/azr-nano/README.md)
-  ci         what has to pass before a change lands: model, tests, format, lints
+  ci         what has to pass before a change lands: model, tests, instruction counts, format, lints
 ";
 
 fn main() -> ExitCode {

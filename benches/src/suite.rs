@@ -71,7 +71,7 @@ impl Suite {
     /// Measures an operation of which `run` does a number and returns the time they took.
     pub fn bench_custom(&mut self, name: &str, work: Work, mut run: impl FnMut(u64) -> Duration) {
         // Names are folders: criterion replaces some characters and cuts what is long.
-        debug_assert!(name.len() < 64 && !name.contains(['/', '?', '*', ':']), "{name}");
+        assert!(name.len() < 64 && !name.contains(['/', '?', '*', ':']), "{name}");
         let estimates = self.folder.join("criterion").join(name).join("new/estimates.json");
         // What an earlier run left is not a result of this one; there may be none.
         let _ = fs::remove_file(&estimates);

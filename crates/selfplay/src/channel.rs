@@ -71,10 +71,14 @@ pub(crate) fn channels(
         }
     }
     let all: BTreeSet<&str> = channels.iter().map(|channel| channel.kind.name.as_str()).collect();
-    if let Some(unknown) = config.kinds.iter().find(|kind| !all.contains(kind.as_str())) {
+    let named = config.kinds.iter().map(|kind| ("kinds", kind));
+    let rewarded = config.unsolved_reward.keys().map(|kind| ("unsolved_reward", kind));
+    if let Some((key, unknown)) =
+        named.chain(rewarded).find(|(_, kind)| !all.contains(kind.as_str()))
+    {
         let all: Vec<&str> = all.into_iter().collect();
         return Err(SelfPlayError::config(
-            format!("kinds names {unknown}, which no domain has"),
+            format!("{key} names {unknown}, which no domain has"),
             format!("there are: {}", all.join(", ")),
         ));
     }

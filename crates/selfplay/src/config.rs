@@ -1,5 +1,7 @@
 //! The loop's settings and the two named profiles.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::{HealthConfig, Result, SelfPlayError};
@@ -31,6 +33,10 @@ pub struct SelfPlayConfig {
     /// lowest positive reward (1/8 with 8 samples), without which a proposer that has learned to be valid
     /// gains next to nothing by leaving tasks that everybody solves.
     pub zero_learnability_reward: f32,
+    /// Reward, by task kind, of a valid, well-formed proposal that no sample solved, where it is not
+    /// `zero_learnability_reward`: for kinds whose tasks can always be worked out, so that what is never solved is hard
+    /// and not impossible. Above 0 it keeps a proposer from shying away from what the solver cannot do yet.
+    pub unsolved_reward: BTreeMap<String, f32>,
     /// The most that a proposal earns whose task is in its buffer already or came up earlier in the same step; 1
     /// lets duplicates earn as much as new tasks, as in the paper.
     pub duplicate_reward: f32,
@@ -105,6 +111,7 @@ impl SelfPlayConfig {
             top_p: 1.0,
             learnability: Learnability::OneMinus,
             zero_learnability_reward: -0.5,
+            unsolved_reward: BTreeMap::new(),
             duplicate_reward: -0.5,
             admission: Admission::All,
             solver_batch: SolverBatch::SameStep,
@@ -168,6 +175,10 @@ impl SelfPlayConfig {
         }
         if !self.zero_learnability_reward.is_finite() {
             return refuse("zero_learnability_reward is not finite".into(), "use -0.5 or 0.0");
+        }
+        if let Some((kind, _)) = self.unsolved_reward.iter().find(|(_, reward)| !reward.is_finite())
+        {
+            return refuse(format!("unsolved_reward.{kind} is not finite"), "use -0.5 or 0.5");
         }
         if !self.duplicate_reward.is_finite() {
             return refuse("duplicate_reward is not finite".into(), "use -0.5 or 1.0");
@@ -323,6 +334,13 @@ mod tests {
             (
                 SelfPlayConfig { zero_learnability_reward: f32::NAN, ..SelfPlayConfig::default() },
                 "zero_learnability",
+            ),
+            (
+                SelfPlayConfig {
+                    unsolved_reward: BTreeMap::from([("abduction".to_owned(), f32::INFINITY)]),
+                    ..SelfPlayConfig::default()
+                },
+                "unsolved_reward.abduction",
             ),
             (
                 SelfPlayConfig { duplicate_reward: f32::NAN, ..SelfPlayConfig::default() },

@@ -215,7 +215,8 @@ pub(crate) fn reward(stage: &Stage<'_>, proposed: &mut [Proposed]) {
     for proposal in proposed {
         let is_duplicate = proposal.is_duplicate();
         let record = &mut proposal.rollout.record;
-        let reward = proposer_reward(record.well_formed, record.solve_rate, stage.config);
+        let reward =
+            proposer_reward(&record.kind, record.well_formed, record.solve_rate, stage.config);
         let most = if is_duplicate { stage.config.duplicate_reward } else { f32::INFINITY };
         record.reward = (!proposal.is_held_out).then_some(reward.min(most));
     }

@@ -8,17 +8,24 @@ const MALFORMED: f32 = -1.0;
 /// Reward of a well-formed answer that is wrong.
 const WRONG: f32 = -0.5;
 
-/// Reward of a proposal.
+/// Reward of a proposal of a task of `kind`.
 ///
-/// `solve_rate` is that of the task it made (0 to 1), absent if it made none: -1 if it made none or is malformed,
-/// the learnability of the task if that is more than 0, else `zero_learnability_reward`.
-pub fn proposer_reward(well_formed: bool, solve_rate: Option<f64>, config: &SelfPlayConfig) -> f32 {
-    match solve_rate {
-        Some(rate) if well_formed => {
-            let learnability = learnability(rate, config.learnability);
-            if learnability > 0.0 { learnability as f32 } else { config.zero_learnability_reward }
-        }
-        _ => MALFORMED,
+/// `solve_rate` is that of the task it made (0 to 1), absent if it made none: -1 if it made none or is malformed;
+/// `unsolved_reward` if the task is never solved and its kind has one; the learnability of the task if that is more
+/// than 0, else `zero_learnability_reward`.
+pub fn proposer_reward(
+    kind: &str,
+    well_formed: bool,
+    solve_rate: Option<f64>,
+    config: &SelfPlayConfig,
+) -> f32 {
+    let Some(rate) = solve_rate.filter(|_| well_formed) else { return MALFORMED };
+    match config.unsolved_reward.get(kind).filter(|_| rate == 0.0) {
+        Some(reward) => *reward,
+        None => match learnability(rate, config.learnability) {
+            learnability if learnability > 0.0 => learnability as f32,
+            _ => config.zero_learnability_reward,
+        },
     }
 }
 
@@ -45,7 +52,8 @@ mod tests {
     use super::*;
 
     fn rewards_of_eight(config: &SelfPlayConfig) -> Vec<f32> {
-        (0..=8).map(|k| proposer_reward(true, Some(f64::from(k) / 8.0), config)).collect()
+        let reward = |k| proposer_reward("deduction", true, Some(f64::from(k) / 8.0), config);
+        (0..=8).map(reward).collect()
     }
 
     #[test]
@@ -56,9 +64,22 @@ mod tests {
         config.zero_learnability_reward = 0.0;
         assert_eq!(rewards_of_eight(&config), [&[0.0], &middle[..], &[0.0]].concat());
         for k in 0..=8 {
-            assert_eq!(proposer_reward(false, Some(f64::from(k) / 8.0), &config), -1.0);
+            let rate = Some(f64::from(k) / 8.0);
+            assert_eq!(proposer_reward("deduction", false, rate, &config), -1.0);
         }
-        assert_eq!(proposer_reward(true, None, &config), -1.0);
+        assert_eq!(proposer_reward("deduction", true, None, &config), -1.0);
+    }
+
+    #[test]
+    fn a_kind_may_have_a_reward_of_its_own_for_what_is_never_solved() {
+        let unsolved_reward = [("deduction".to_owned(), 0.25)].into();
+        let config = SelfPlayConfig { unsolved_reward, ..SelfPlayConfig::default() };
+        assert_eq!(
+            rewards_of_eight(&config),
+            [0.25, 0.875, 0.75, 0.625, 0.5, 0.375, 0.25, 0.125, -0.5]
+        );
+        assert_eq!(proposer_reward("induction", true, Some(0.0), &config), -0.5);
+        assert_eq!(proposer_reward("deduction", false, Some(0.0), &config), -1.0);
     }
 
     #[test]

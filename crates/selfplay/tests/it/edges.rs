@@ -225,6 +225,9 @@ fn impossible_runs_are_refused_at_once() {
         stranger.contains("deduktion") && stranger.contains("abduction, deduction, induction"),
         "{stranger}"
     );
+    let unsolved_reward = [("inductoin".to_owned(), 0.5)].into();
+    let strange = refusal(Toy::default(), SelfPlayConfig { unsolved_reward, ..small() });
+    assert!(strange.contains("unsolved_reward names inductoin"), "{strange}");
     let warm = refusal(Toy { temperature: 0.9, ..Toy::default() }, small());
     assert!(warm.contains("temperature is 0.9"), "{warm}");
     let empty = refusal(Toy { domains: Vec::new(), ..Toy::default() }, small());

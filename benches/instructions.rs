@@ -20,8 +20,8 @@ use azr_bench::smollm2_135m;
 use azr_cpu::Cpu;
 use azr_executor::parse_literal;
 use azr_plugin::{
-    ControlTokens, GenerateRequest, LossSpec, OptimizerKind, OptimizerSpec, Quiet, Sampling,
-    TrainSequence, UpdateBounds, UpdateRequest,
+    ControlTokens, GenerateRequest, LossSpec, Quiet, Sampling, TrainSequence, UpdateBounds,
+    UpdateRequest,
 };
 use azr_tokenizer::{OpenOptions, TextTokenizer};
 use azr_transformer::{Device, GenerateLimits, Model, SampleSpec, Vocabulary};
@@ -91,15 +91,7 @@ fn update(n_times: usize) {
     let request = UpdateRequest {
         sequences: (0..8).map(sequence).collect(),
         loss: LossSpec::default(),
-        optimizer: OptimizerSpec {
-            kind: OptimizerKind::Adamw,
-            learning_rate: 1e-6,
-            beta1: 0.9,
-            beta2: 0.99,
-            epsilon: 1e-8,
-            weight_decay: 0.0,
-            max_grad_norm: 1.0,
-        },
+        optimizer: azr_bench::adamw(),
         bounds: UpdateBounds::default(),
     };
     // The first update makes the optimizer's state.

@@ -8,9 +8,7 @@ use std::sync::Arc;
 
 use azr_bench::{Shape, Suite, Work, qwen2_5_0_5b, smollm2_135m};
 use azr_cpu::Cpu;
-use azr_plugin::{
-    LossSpec, OptimizerKind, OptimizerSpec, Quiet, TrainSequence, UpdateBounds, UpdateRequest,
-};
+use azr_plugin::{LossSpec, Quiet, TrainSequence, UpdateBounds, UpdateRequest};
 use azr_transformer::{DEFAULT_MICRO_BATCH_ROWS, Model};
 use azr_weights::ModelConfig;
 
@@ -34,15 +32,7 @@ fn request(n_groups: usize, vocab_size: usize) -> UpdateRequest {
     UpdateRequest {
         sequences: (0..n_groups * GROUP).map(sequence).collect(),
         loss: LossSpec::default(),
-        optimizer: OptimizerSpec {
-            kind: OptimizerKind::Adamw,
-            learning_rate: 1e-6,
-            beta1: 0.9,
-            beta2: 0.99,
-            epsilon: 1e-8,
-            weight_decay: 0.0,
-            max_grad_norm: 1.0,
-        },
+        optimizer: azr_bench::adamw(),
         bounds: UpdateBounds::default(),
     }
 }

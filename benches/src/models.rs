@@ -1,6 +1,20 @@
 //! Models of the sizes that benches use, and what computing them takes.
 
+use azr_plugin::{OptimizerKind, OptimizerSpec};
 use azr_weights::{Family, ModelConfig};
+
+/// The optimizer of benches that update a model, at a rate that hardly moves it.
+pub const fn adamw() -> OptimizerSpec {
+    OptimizerSpec {
+        kind: OptimizerKind::Adamw,
+        learning_rate: 1e-6,
+        beta1: 0.9,
+        beta2: 0.99,
+        epsilon: 1e-8,
+        weight_decay: 0.0,
+        max_grad_norm: 1.0,
+    }
+}
 
 /// SmolLM2-135M.
 pub const fn smollm2_135m() -> ModelConfig {

@@ -1,6 +1,7 @@
 //! Decoding: the time of one step, which makes a token for every live sample.
 //!
-//! Prompts of 150 tokens, each shared by up to 8 samples, weights of SmolLM2-135M's and Qwen2.5-Coder-0.5B's shapes.
+//! Prompts of 150 tokens, each shared by up to 8 samples, weights of SmolLM2-135M's and Qwen2.5-Coder-0.5B's shapes,
+//! float32 and int8.
 //! `cargo xtask bench decode [FILTER]`
 #![expect(clippy::unwrap_used, reason = "a bench ends at its first surprise")]
 
@@ -10,7 +11,7 @@ use std::time::{Duration, Instant};
 use azr_bench::{Shape, Suite, Work, qwen2_5_0_5b, smollm2_135m};
 use azr_cpu::Cpu;
 use azr_plugin::{CallContext, GenerateRequest, Sampling};
-use azr_transformer::{GenerateLimits, Model, Vocabulary};
+use azr_transformer::{GenerateLimits, Model, RolloutWeights, TrainingOptions, Vocabulary};
 
 const N_PROMPT: usize = 150;
 const N_NEW: usize = 25;
@@ -58,19 +59,25 @@ fn main() {
         ("SmolLM2-135M", smollm2_135m(), &[1, 8, 32, 64][..]),
         ("Qwen2.5-Coder-0.5B", qwen2_5_0_5b(), &[1, 32]),
     ] {
-        let model = Model::random(cpu.clone(), config.clone(), 1).unwrap();
+        let mut model = Model::random(cpu.clone(), config.clone(), 1).unwrap();
         let shape = Shape(&config);
         let n_weights = shape.body() + shape.head();
-        for &batch in batches {
+        let rollouts = [(RolloutWeights::F32, 4.0, ""), (RolloutWeights::Int8, 1.0, ", int8")];
+        for (&batch, (rollout_weights, weight_bytes, suffix)) in
+            batches.iter().flat_map(|batch| rollouts.map(|rollout| (batch, rollout)))
+        {
+            let options = TrainingOptions { rollout_weights, ..TrainingOptions::default() };
+            model.set_training_options(options).unwrap();
             let requests = requests(batch, config.vocab_size);
             let n_seen = N_PROMPT + N_NEW / 2;
             let n_cached = batch.div_ceil(N_SHARING) * N_PROMPT + batch * N_NEW / 2;
+            // Arithmetic with integers counts as that with float32, which a machine may exceed.
             let work = Work {
                 flops: batch as f64 * (2.0 * n_weights + shape.attention(n_seen)),
-                bytes: 4.0 * n_weights + shape.cache_row() * n_cached as f64,
+                bytes: weight_bytes * n_weights + shape.cache_row() * n_cached as f64,
                 makes: Some((batch as f64, "tokens")),
             };
-            suite.bench_custom(&format!("{name}, batch {batch}"), work, |n_times| {
+            suite.bench_custom(&format!("{name}, batch {batch}{suffix}"), work, |n_times| {
                 let run = |_| {
                     let (steps, limits) = (Steps::default(), GenerateLimits::default());
                     model.generate(&requests, &Vocabulary::default(), &limits, &steps).unwrap();

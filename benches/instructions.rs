@@ -63,7 +63,7 @@ fn tokens(seed: u32, n: u32) -> Vec<u32> {
 
 /// Two prompts of 60 tokens, four samples of 20 each.
 fn generate(n_times: usize) {
-    let model = model();
+    let mut model = model();
     let sampling = Sampling { temperature: 1.0, top_p: 1.0, max_new_tokens: 20, stop: Vec::new() };
     let request = |seed| GenerateRequest {
         prompt: tokens(seed, 60),

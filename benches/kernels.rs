@@ -33,6 +33,13 @@ fn matrix(cpu: &Cpu, n_out: usize, n_in: usize) -> <Cpu as Device>::Matrix {
     matrix
 }
 
+fn copy(cpu: &Cpu, weight: &<Cpu as Device>::Matrix) -> <Cpu as Device>::Quantised {
+    let (n_out, n_in) = cpu.matrix_shape(weight);
+    let mut copy = cpu.quantised_zeros(n_out, n_in).unwrap();
+    cpu.quantise(weight, &mut copy).unwrap();
+    copy
+}
+
 fn work(flops: f64, bytes: f64) -> Work {
     Work { flops, bytes, makes: None }
 }
@@ -41,6 +48,7 @@ fn products(suite: &mut Suite, cpu: &Cpu) {
     for (n_out, n_in) in [(INNER, HIDDEN), (HIDDEN, INNER), (192, HIDDEN), (VOCAB, HIDDEN)] {
         let n_matrices = (COLD_VALUES / (n_out * n_in)).clamp(1, 30);
         let weights: Vec<_> = (0..n_matrices).map(|_| matrix(cpu, n_out, n_in)).collect();
+        let copies: Vec<_> = weights.iter().map(|weight| copy(cpu, weight)).collect();
         let mut gradient = cpu.matrix_zeros(n_out, n_in).unwrap();
         for rows in [1, 8, 32, 128, 512] {
             if n_out == VOCAB && rows > 128 {
@@ -54,6 +62,12 @@ fn products(suite: &mut Suite, cpu: &Cpu) {
             suite.bench(&format!("linear {shape}"), work(flops, bytes), || {
                 turn += 1;
                 cpu.linear(&x, rows, &weights[turn % n_matrices], None, &mut y).unwrap();
+            });
+            // Arithmetic with integers counts as that with float32, which a machine may exceed.
+            let name = format!("quantised_linear {shape}");
+            suite.bench(&name, work(flops, bytes / 4.0), || {
+                turn += 1;
+                cpu.quantised_linear(&x, rows, &copies[turn % n_matrices], None, &mut y).unwrap();
             });
             if rows < 128 {
                 continue;
@@ -198,13 +212,21 @@ fn head(suite: &mut Suite, cpu: &Cpu) {
     let config = smollm2_135m();
     let n_head = Shape(&config).head();
     let weight = matrix(cpu, VOCAB, HIDDEN);
+    let mut int8 = copy(cpu, &weight);
     let mut d_weight = cpu.matrix_zeros(VOCAB, HIDDEN).unwrap();
+    suite.bench("quantise, 28 M weights", work(0.0, 5.0 * n_head), || {
+        cpu.quantise(&weight, &mut int8).unwrap();
+    });
     for rows in [1, 32] {
         let x = buffer(cpu, rows * HIDDEN);
         let specs = vec![SampleSpec { temperature: 1.0, top_p: 1.0, uniform: 0.5 }; rows];
         let floor = work(2.0 * rows as f64 * n_head, 4.0 * n_head);
         suite.bench(&format!("head_sample, {rows} rows"), floor, || {
             drop(cpu.head_sample(&x, &weight, &specs).unwrap());
+        });
+        let floor = work(2.0 * rows as f64 * n_head, n_head);
+        suite.bench(&format!("quantised_head_sample, {rows} rows"), floor, || {
+            drop(cpu.quantised_head_sample(&x, &int8, &specs).unwrap());
         });
     }
     let rows = 256;

@@ -18,7 +18,7 @@ fn main() {
     for (name, config, n_prompts) in
         [("SmolLM2-135M", smollm2_135m(), 2), ("Qwen2.5-Coder-0.5B", qwen2_5_0_5b(), 1)]
     {
-        let model = Model::random(cpu.clone(), config.clone(), 1).unwrap();
+        let mut model = Model::random(cpu.clone(), config.clone(), 1).unwrap();
         let shape = Shape(&config);
         let request = |index: usize| GenerateRequest {
             prompt: (0..N_PROMPT)

@@ -32,6 +32,12 @@ fn a_plan_follows_the_settings() {
     assert_eq!((bytes(&base, "adapters"), bytes(&base, "reference")), (0, 0));
     assert!(base["total"].as_u64().unwrap() > 4 * weights);
 
+    let int8 = plan(&w, &["--model=model", "--set=backend.options.rollout_weights=int8"]);
+    let copies = bytes(&int8, "rollout_weights");
+    assert!((weights / 4..weights / 2).contains(&copies), "a byte a parameter and scales");
+    assert_eq!(bytes(&base, "rollout_weights"), 0);
+    assert_eq!(int8["total"].as_u64().unwrap(), base["total"].as_u64().unwrap() + copies);
+
     let grpo = ["--model=model", "--set=optimizer.options.algorithm=grpo"];
     assert_eq!(bytes(&plan(&w, &grpo), "reference"), weights);
     let muon = ["--model=model", "--set=optimizer.options.update_rule=muon"];

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use azr_backend_cpu::{Lora, MemoryPlan, OptimizerState, Options, Workload};
+use azr_backend_cpu::{Lora, MemoryPlan, OptimizerState, Options, RolloutWeights, Workload};
 use azr_domain_code::CodeOptions;
 use azr_plugin::RlOptimizer;
 use azr_run::RunConfig;
@@ -27,7 +27,7 @@ const PROCESS_BYTES: u64 = 64 << 20;
 type Change = fn(&mut Options, &mut Workload);
 
 /// What could be changed, as arguments of `--set`.
-const CHANGES: [(&str, Change); 6] = [
+const CHANGES: [(&str, Change); 7] = [
     ("selfplay.max_prompt_tokens=1024", |_, workload| {
         workload.prompt_tokens = workload.prompt_tokens.min(1024);
     }),
@@ -38,6 +38,9 @@ const CHANGES: [(&str, Change); 6] = [
     ("backend.options.kv_cache_mib=256", |options, _| options.kv_cache_mib = Some(256)),
     ("backend.options.optimizer_state=int8", |options, _| {
         options.optimizer_state = OptimizerState::Int8;
+    }),
+    ("backend.options.rollout_weights=f32", |options, _| {
+        options.rollout_weights = RolloutWeights::F32;
     }),
     ("backend.options.lora={}", |options, _| {
         options.lora.get_or_insert_with(Lora::default);
@@ -115,11 +118,12 @@ impl<'a> Plan<'a> {
         self.free.is_none_or(|free| self.total() <= free)
     }
 
-    fn entries(&self) -> [(&'static str, u64, String); 11] {
+    fn entries(&self) -> [(&'static str, u64, String); 12] {
         let m = &self.memory;
         let rows = |n: usize| format!("{n} rows");
         [
             ("weights", m.weights, "float32".to_owned()),
+            ("rollout_weights", m.rollout_weights, "int8 copies that generate".to_owned()),
             ("reference", m.reference, "frozen weights that `kl_coef` needs".to_owned()),
             ("adapters", m.adapters, "with the frozen matrices they are added to".to_owned()),
             ("gradients", m.gradients, String::new()),

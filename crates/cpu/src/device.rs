@@ -12,6 +12,7 @@ use crate::attention::backward::Operands;
 use crate::checks::{area, attention, ensure, equal, first, first_mut, indices};
 use crate::head::LossOperands;
 use crate::matrix::Matrix;
+use crate::quantised::Quantised;
 use crate::state::State;
 use crate::storage::Storage;
 
@@ -22,6 +23,7 @@ pub struct Buffer(Storage);
 impl Device for Cpu {
     type Buffer = Buffer;
     type Matrix = Matrix;
+    type Quantised = Quantised;
     type State = State;
 
     fn describe(&self) -> String {
@@ -85,6 +87,44 @@ impl Device for Cpu {
     fn matrix_clear(&self, matrix: &mut Matrix) -> DeviceResult<()> {
         self.fill_zero(&mut matrix.panels);
         Ok(())
+    }
+
+    fn quantised_zeros(&self, n_out: usize, n_in: usize) -> DeviceResult<Quantised> {
+        Quantised::zeros(n_out, n_in)
+    }
+
+    fn quantise(&self, matrix: &Matrix, copy: &mut Quantised) -> DeviceResult<()> {
+        equal("shape of the copy", (copy.n_out, copy.n_in), (matrix.n_out, matrix.n_in))?;
+        self.copy_weights(matrix, copy);
+        Ok(())
+    }
+
+    fn quantised_read(
+        &self,
+        copy: &Quantised,
+        codes: &mut [i8],
+        scales: &mut [f32],
+    ) -> DeviceResult<()> {
+        let lengths = (area(copy.n_out, copy.n_in)?, copy.n_out);
+        equal("numbers of codes and scales", (codes.len(), scales.len()), lengths)?;
+        copy.read(codes, scales);
+        Ok(())
+    }
+
+    fn quantised_linear(
+        &self,
+        x: &Buffer,
+        rows: usize,
+        weight: &Quantised,
+        bias: Option<&Buffer>,
+        y: &mut Buffer,
+    ) -> DeviceResult<()> {
+        let x = first("x", &x.0, rows, weight.n_in)?;
+        let y = first_mut("y", &mut y.0, rows, weight.n_out)?;
+        if let Some(bias) = bias {
+            equal("length of the bias", bias.0.len(), weight.n_out)?;
+        }
+        self.quantised_product(x, rows, weight, bias.map(|bias| &*bias.0), y)
     }
 
     fn gather_rows(
@@ -351,6 +391,15 @@ impl Device for Cpu {
         &self,
         x: &Buffer,
         weight: &Matrix,
+        specs: &[SampleSpec],
+    ) -> DeviceResult<(Vec<u32>, Vec<f32>)> {
+        self.sample_rows(first("x", &x.0, specs.len(), weight.n_in)?, weight, specs)
+    }
+
+    fn quantised_head_sample(
+        &self,
+        x: &Buffer,
+        weight: &Quantised,
         specs: &[SampleSpec],
     ) -> DeviceResult<(Vec<u32>, Vec<f32>)> {
         self.sample_rows(first("x", &x.0, specs.len(), weight.n_in)?, weight, specs)

@@ -18,7 +18,7 @@ use crate::tile::{Start, Tile, prefetch};
 /// Length of the part of a chain that one tile computes: a panel pair of B of this length stays in the first cache.
 const TILE_DEPTH: usize = 320;
 /// Rows of A that one task goes through: at [`TILE_DEPTH`] they stay in the second cache.
-const TASK_ROWS: usize = 256;
+pub(crate) const TASK_ROWS: usize = 256;
 /// Outputs whose weights the input gradient transposes at a time, and rows the weight gradient packs at a time.
 const PACK_DEPTH: usize = 512;
 /// Panels that a task of a backward pass packs.
@@ -135,7 +135,7 @@ impl Kernel for Sweep<'_> {
 
 /// A division of a product into tasks: parts of the panels by parts of the blocks.
 #[derive(Debug, Clone, Copy)]
-struct Grid {
+pub(crate) struct Grid {
     n_panels: usize,
     n_blocks: usize,
     panel_parts: usize,
@@ -144,7 +144,7 @@ struct Grid {
 
 impl Grid {
     /// Tasks of at most `max_blocks` blocks and, but for the last, a multiple of `panel_unit` panels.
-    fn new(
+    pub(crate) fn new(
         n_threads: usize,
         n_panels: usize,
         panel_unit: usize,
@@ -161,12 +161,12 @@ impl Grid {
         Self { n_panels, n_blocks, panel_parts, block_parts }
     }
 
-    fn n_tasks(self) -> usize {
+    pub(crate) fn n_tasks(self) -> usize {
         self.panel_parts * self.block_parts
     }
 
     /// Panels and blocks of task `index`; tasks that share panels follow each other.
-    fn task(self, index: usize) -> (Range<usize>, Range<usize>) {
+    pub(crate) fn task(self, index: usize) -> (Range<usize>, Range<usize>) {
         (
             part(self.n_panels, index / self.block_parts, self.panel_parts),
             part(self.n_blocks, index % self.block_parts, self.block_parts),

@@ -101,6 +101,38 @@ pub(crate) struct LossOperands<'a> {
     pub(crate) loss: &'a LossSpec,
 }
 
+/// A matrix that rows can be multiplied with.
+pub(crate) trait Weights {
+    /// Outputs and inputs.
+    fn shape(&self) -> (usize, usize);
+    /// `y = x Wᵀ + bias`; lengths are the caller's duty.
+    fn product(
+        &self,
+        cpu: &Cpu,
+        x: &[f32],
+        n_rows: usize,
+        bias: Option<&[f32]>,
+        y: &mut [f32],
+    ) -> DeviceResult<()>;
+}
+
+impl Weights for Matrix {
+    fn shape(&self) -> (usize, usize) {
+        (self.n_out, self.n_in)
+    }
+
+    fn product(
+        &self,
+        cpu: &Cpu,
+        x: &[f32],
+        n_rows: usize,
+        bias: Option<&[f32]>,
+        y: &mut [f32],
+    ) -> DeviceResult<()> {
+        cpu.product(x, n_rows, self, bias, y)
+    }
+}
+
 /// Logits that exist at a time.
 pub(crate) const fn n_chunk_values(n_rows: usize, vocab_size: usize) -> usize {
     vocab_size * if n_rows < CHUNK_ROWS { n_rows } else { CHUNK_ROWS }
@@ -113,14 +145,15 @@ impl Cpu {
         &self,
         x: &[f32],
         n_rows: usize,
-        weight: &Matrix,
+        weight: &impl Weights,
         mut work: impl FnMut(usize, &mut [f32]) -> DeviceResult<()>,
     ) -> DeviceResult<()> {
-        let mut logits = self.scratch.take(n_chunk_values(n_rows, weight.n_out))?;
+        let (n_out, n_in) = weight.shape();
+        let mut logits = self.scratch.take(n_chunk_values(n_rows, n_out))?;
         for first in (0..n_rows).step_by(CHUNK_ROWS) {
             let n_chunk = CHUNK_ROWS.min(n_rows - first);
-            let logits = &mut logits[..n_chunk * weight.n_out];
-            self.product(&x[first * weight.n_in..], n_chunk, weight, None, logits)?;
+            let logits = &mut logits[..n_chunk * n_out];
+            weight.product(self, &x[first * n_in..], n_chunk, None, logits)?;
             work(first, logits)?;
         }
         Ok(())
@@ -129,16 +162,17 @@ impl Cpu {
     pub(crate) fn sample_rows(
         &self,
         x: &[f32],
-        weight: &Matrix,
+        weight: &impl Weights,
         specs: &[SampleSpec],
     ) -> DeviceResult<(Vec<u32>, Vec<f32>)> {
+        let (n_out, _) = weight.shape();
         let mut logprobs = vec![0.0; specs.len()];
         // Ids as bits, so that one split serves both results.
         let mut tokens = vec![0.0; specs.len()];
         self.for_chunks(x, specs.len(), weight, |first, logits| {
-            let n_rows = logits.len() / weight.n_out;
+            let n_rows = logits.len() / n_out;
             let outputs = [
-                (logits, weight.n_out),
+                (logits, n_out),
                 (&mut tokens[first..first + n_rows], 1),
                 (&mut logprobs[first..first + n_rows], 1),
             ];
@@ -146,7 +180,7 @@ impl Cpu {
                 let specs = &specs[first..][rows];
                 let results = tokens.iter_mut().zip(logprobs);
                 for ((logits, spec), (token, logprob)) in
-                    logits.chunks_exact_mut(weight.n_out).zip(specs).zip(results)
+                    logits.chunks_exact_mut(n_out).zip(specs).zip(results)
                 {
                     let sampled = sample::sample(self.backend, logits, spec);
                     *token = f32::from_bits(sampled.0);

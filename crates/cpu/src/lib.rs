@@ -2,7 +2,7 @@
 //! everything else, on a thread pool of the device's own.
 //!
 //! Results depend neither on the number of threads nor on how many rows an operation is given; AVX2 and AVX-512
-//! give the same bits.
+//! give the same bits. Products with int8 weights are the same bits on all of them.
 
 mod attention;
 mod checks;
@@ -14,6 +14,7 @@ mod matrix;
 mod optim;
 mod pack;
 mod pool;
+mod quantised;
 mod rope;
 mod rows;
 mod sample;
@@ -29,6 +30,7 @@ use azr_transformer::{DeviceError, DeviceResult};
 
 pub use device::Buffer;
 pub use matrix::Matrix;
+pub use quantised::Quantised;
 pub use simd::InstructionSet;
 pub use state::State;
 

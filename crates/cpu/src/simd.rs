@@ -1,7 +1,8 @@
 //! Sixteen float32 lanes on each instruction set, and the dispatch of kernels to the one the machine has.
 //!
 //! A kernel is written once over [`Simd`]. Every instruction set works on the same sixteen lanes in the same order,
-//! so AVX2 and AVX-512 give the same bits; the portable one differs where it has no fused multiply-add.
+//! so AVX2 and AVX-512 give the same bits; the portable one differs where it has no fused multiply-add. Products of integers
+//! ([`crate::quantised`]) are the same on all three.
 #![expect(unsafe_code, reason = "tiles are unsafe: see `crate::tile`")]
 
 #[cfg(target_arch = "x86_64")]
@@ -26,7 +27,7 @@ pub enum InstructionSet {
     Portable,
     /// x86-64 with AVX2 and FMA.
     Avx2,
-    /// x86-64 with AVX-512F.
+    /// x86-64 with AVX-512F and AVX-512BW, which all have but the discontinued Xeon Phi.
     Avx512,
 }
 
@@ -44,7 +45,7 @@ impl InstructionSet {
         match self {
             Self::Portable => "portable",
             Self::Avx2 => "avx2",
-            Self::Avx512 => "avx512f",
+            Self::Avx512 => "avx512bw",
         }
     }
 
@@ -109,6 +110,10 @@ pub(crate) trait Kernel {
 pub(crate) trait Simd: Copy + Send + Sync {
     /// Sixteen lanes.
     type V: Copy;
+    /// Sixteen int32 lanes.
+    type I: Copy;
+    /// Sixteen pairs of int16.
+    type P: Copy;
 
     /// Most rows of a register tile of one or two panels.
     const TILE_ROWS: usize;
@@ -136,6 +141,17 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn zero_below(self, value: Self::V, x: Self::V, bound: f32) -> Self::V;
     /// `2^a` for integral `a` within [-126, 127].
     fn exp2_integral(self, a: Self::V) -> Self::V;
+
+    /// Sixteen zeros.
+    fn int_zero(self) -> Self::I;
+    /// One pair in all lanes: the low half of `pair`, then the high half.
+    fn splat_pair(self, pair: i32) -> Self::P;
+    /// Sixteen pairs of int8, widened.
+    fn load_pairs(self, from: &[i8; 2 * LANES]) -> Self::P;
+    /// `sum` and, in each lane, both products of a pair; no result may leave the range of int32.
+    fn add_products(self, sum: Self::I, a: Self::P, b: Self::P) -> Self::I;
+    /// The nearest float32 values, ties to even.
+    fn to_float(self, a: Self::I) -> Self::V;
 
     /// [`crate::tile::multiply`] as a function of its own: it is large and used in several places.
     ///

@@ -162,6 +162,9 @@ pub trait Device: Send + Sync + 'static {
     type Buffer: Send + Sync;
     /// A `[n_out, n_in]` weight or gradient matrix.
     type Matrix: Send + Sync;
+    /// An int8 copy of a `[n_out, n_in]` weight matrix with one float32 scale per output, by the rule of
+    /// [`crate::quantise`].
+    type Quantised: Send + Sync;
     /// One running mean of the optimizer for the values of a buffer or a matrix, in their layout.
     type State: Send + Sync;
 
@@ -190,6 +193,35 @@ pub trait Device: Send + Sync + 'static {
     fn matrix_read(&self, matrix: &Self::Matrix, out: &mut [f32]) -> DeviceResult<()>;
     /// Sets every value to 0.
     fn matrix_clear(&self, matrix: &mut Self::Matrix) -> DeviceResult<()>;
+
+    // ---- int8 copies of weights ----------------------------------------------------------------------------
+    // Integers are exact, so the codes of a matrix are the same on every device, and the products differ by the rounding
+    // of a few float32 operations only.
+
+    /// A copy of zeros. Any `n_out`, `n_in` of at least 1.
+    fn quantised_zeros(&self, n_out: usize, n_in: usize) -> DeviceResult<Self::Quantised>;
+    /// Makes `copy`, which is of the same shape, that of `matrix`: codes in ±127, and a scale for each output that is the
+    /// largest magnitude of its weights over 127. An output with a weight that is not finite has the scale NaN.
+    fn quantise(&self, matrix: &Self::Matrix, copy: &mut Self::Quantised) -> DeviceResult<()>;
+    /// Copies the codes, row-major `[n_out, n_in]`, and the `n_out` scales of `copy`. For tests and inspection.
+    fn quantised_read(
+        &self,
+        copy: &Self::Quantised,
+        codes: &mut [i8],
+        scales: &mut [f32],
+    ) -> DeviceResult<()>;
+    /// `y[r, n] = x_scale[r] * scale[n] * sum_k x_code[r, k] * code[n, k] + bias[n]` for the first `rows` rows of `x`,
+    /// `[rows, n_in]` (overwrites those of `y`, `[rows, n_out]`): as [`Device::linear`] with the weights that the copy
+    /// stands for, and with activations that are quantised row by row to codes in ±4095. Sums are exact integers over
+    /// at least 4096 inputs at a time. A row of `x` with a number that is not finite makes a row of NaN.
+    fn quantised_linear(
+        &self,
+        x: &Self::Buffer,
+        rows: usize,
+        weight: &Self::Quantised,
+        bias: Option<&Self::Buffer>,
+        y: &mut Self::Buffer,
+    ) -> DeviceResult<()>;
 
     // ---- rows ----------------------------------------------------------------------------------------------
 
@@ -372,6 +404,13 @@ pub trait Device: Send + Sync + 'static {
         &self,
         x: &Self::Buffer,
         weight: &Self::Matrix,
+        specs: &[SampleSpec],
+    ) -> DeviceResult<(Vec<u32>, Vec<f32>)>;
+    /// As [`Device::head_sample`], from the logits of [`Device::quantised_linear`].
+    fn quantised_head_sample(
+        &self,
+        x: &Self::Buffer,
+        weight: &Self::Quantised,
         specs: &[SampleSpec],
     ) -> DeviceResult<(Vec<u32>, Vec<f32>)>;
     /// Log-prob of each row's target and the row's entropy, at `temperature`.

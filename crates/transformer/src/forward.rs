@@ -1,13 +1,14 @@
 //! The forward pass: packed rows in, final states out, with what the backward pass needs kept or not.
 
 use azr_plugin::CallContext;
-use azr_weights::ModelConfig;
+use azr_weights::{ModelConfig, Projection};
 
 use crate::cache::KvCache;
 use crate::device::{AttentionSequence, Device, DeviceResult};
 use crate::error::{Result, TransformerError};
 use crate::model::Model;
 use crate::parameters::Linear;
+use crate::quantised::QuantisedParameters;
 use crate::rows::PackedRows;
 
 /// Buffers of a forward pass over at most `n_rows` rows.
@@ -62,11 +63,13 @@ impl Keep {
     }
 }
 
-/// Where the keys and values of the rows are stored, and where earlier ones are found.
-pub(crate) struct CacheRows<'a, D: Device> {
+/// What generation alone gives a forward pass: where the keys and values of the rows are stored and earlier ones are
+/// found, and perhaps int8 copies of the matrices to multiply with.
+pub(crate) struct Rollout<'a, D: Device> {
     pub(crate) cache: &'a mut KvCache<D>,
     /// Cache row of each computed row. The sequences' key spans are in cache rows as well.
     pub(crate) rows: &'a [u32],
+    pub(crate) copies: Option<&'a QuantisedParameters<D>>,
 }
 
 impl<D: Device> Activations<D> {
@@ -101,13 +104,13 @@ impl<D: Device> Activations<D> {
 }
 
 impl<D: Device> Model<D> {
-    /// Runs all layers over `rows`. Without a cache, key spans count the rows themselves.
+    /// Runs all layers over `rows`. Without a rollout, key spans count the rows themselves.
     /// Only the final rows are computed beyond the last layer's keys and values.
     pub(crate) fn forward(
         &self,
         rows: &PackedRows,
         activations: &mut Activations<D>,
-        mut cache: Option<CacheRows<'_, D>>,
+        mut rollout: Option<Rollout<'_, D>>,
         context: &dyn CallContext,
     ) -> Result<()> {
         self.device.embed(&self.weights.embedding, &rows.tokens, &mut activations.residual[0])?;
@@ -115,7 +118,7 @@ impl<D: Device> Model<D> {
             if context.is_cancelled() {
                 return Err(TransformerError::Cancelled);
             }
-            self.forward_layer(layer, rows, activations, cache.as_mut())?;
+            self.forward_layer(layer, rows, activations, rollout.as_mut())?;
         }
         Ok(())
     }
@@ -150,9 +153,10 @@ impl<D: Device> Model<D> {
         index: usize,
         rows: &PackedRows,
         activations: &mut Activations<D>,
-        cache: Option<&mut CacheRows<'_, D>>,
+        rollout: Option<&mut Rollout<'_, D>>,
     ) -> DeviceResult<()> {
-        self.layer_activations(index, rows, activations, cache)?;
+        let copies = rollout.as_ref().and_then(|rollout| rollout.copies);
+        self.layer_activations(index, rows, activations, rollout)?;
         let (device, config) = (&*self.device, &self.config);
         let (n_queries, _) = self.queries_of(index, rows);
         let Activations { residual, layers, product, .. } = activations;
@@ -161,7 +165,8 @@ impl<D: Device> Model<D> {
         let n_residual = residual.len();
         let y = &mut residual[(index + 1) % n_residual];
         device.swiglu(&a.gate, &a.up, n_queries * config.intermediate_size, product)?;
-        linear(device, product, n_queries, &self.weights.layers[index].down, y)?;
+        let copy = copies.map(|copies| copies.linear(index, Projection::Down));
+        linear(device, product, n_queries, &self.weights.layers[index].down, copy, y)?;
         device.add(&a.middle, y, n_queries * config.hidden_size)
     }
 
@@ -171,7 +176,7 @@ impl<D: Device> Model<D> {
         index: usize,
         rows: &PackedRows,
         activations: &mut Activations<D>,
-        cache: Option<&mut CacheRows<'_, D>>,
+        rollout: Option<&mut Rollout<'_, D>>,
     ) -> DeviceResult<()> {
         let (device, config) = (&*self.device, &self.config);
         let weights = &self.weights.layers[index];
@@ -179,6 +184,8 @@ impl<D: Device> Model<D> {
         let epsilon = config.rms_norm_eps;
         let n_rows = rows.len();
         let (n_queries, sequences) = self.queries_of(index, rows);
+        let copies = rollout.as_ref().and_then(|rollout| rollout.copies);
+        let copy = |projection| copies.map(|copies| copies.linear(index, projection));
 
         let Activations { residual, layers, norm, .. } = activations;
         let n_kept = layers.len();
@@ -193,9 +200,9 @@ impl<D: Device> Model<D> {
             norm,
             &mut a.attention_inv_rms,
         )?;
-        linear(device, norm, n_queries, &weights.q, &mut a.q)?;
-        linear(device, norm, n_rows, &weights.k, &mut a.k)?;
-        linear(device, norm, n_rows, &weights.v, &mut a.v)?;
+        linear(device, norm, n_queries, &weights.q, copy(Projection::Q), &mut a.q)?;
+        linear(device, norm, n_rows, &weights.k, copy(Projection::K), &mut a.k)?;
+        linear(device, norm, n_rows, &weights.v, copy(Projection::V), &mut a.v)?;
         let theta = config.rope_theta;
         let positions = &rows.positions;
         device.rope(
@@ -207,7 +214,7 @@ impl<D: Device> Model<D> {
             false,
         )?;
         device.rope(&mut a.k, shape.n_kv_heads, shape.head_dim, positions, theta, false)?;
-        let (k, v) = match cache {
+        let (k, v) = match rollout {
             Some(target) => {
                 let width = shape.n_kv_heads * shape.head_dim;
                 let (k, v) = target.cache.layer_mut(index);
@@ -218,7 +225,7 @@ impl<D: Device> Model<D> {
             None => (&a.k, &a.v),
         };
         device.attention(shape, sequences, &a.q, k, v, &mut a.attention, &mut a.lse)?;
-        linear(device, &a.attention, n_queries, &weights.o, &mut a.middle)?;
+        linear(device, &a.attention, n_queries, &weights.o, copy(Projection::O), &mut a.middle)?;
         device.add(x, &mut a.middle, n_queries * config.hidden_size)?;
 
         device.rms_norm(
@@ -229,8 +236,8 @@ impl<D: Device> Model<D> {
             norm,
             &mut a.mlp_inv_rms,
         )?;
-        linear(device, norm, n_queries, &weights.gate, &mut a.gate)?;
-        linear(device, norm, n_queries, &weights.up, &mut a.up)
+        linear(device, norm, n_queries, &weights.gate, copy(Projection::Gate), &mut a.gate)?;
+        linear(device, norm, n_queries, &weights.up, copy(Projection::Up), &mut a.up)
     }
 }
 
@@ -239,7 +246,12 @@ fn linear<D: Device>(
     x: &D::Buffer,
     n_rows: usize,
     linear: &Linear<D>,
+    copy: Option<&D::Quantised>,
     y: &mut D::Buffer,
 ) -> DeviceResult<()> {
-    device.linear(x, n_rows, &linear.weight, linear.bias.as_ref(), y)
+    let bias = linear.bias.as_ref();
+    match copy {
+        Some(copy) => device.quantised_linear(x, n_rows, copy, bias, y),
+        None => device.linear(x, n_rows, &linear.weight, bias, y),
+    }
 }

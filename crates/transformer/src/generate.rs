@@ -42,13 +42,15 @@ pub struct Vocabulary {
 }
 
 impl<D: Device> Model<D> {
-    /// Completions of each request, in request order, one per seed.
+    /// Completions of each request, in request order, one per seed, of the model's own weights or of their int8 copies
+    /// (`TrainingOptions::rollout_weights`), from the prompts on. Copies are made here, once after each change of the
+    /// weights, which is all that is changed.
     ///
     /// # Errors
     /// An empty prompt, foreign tokens or wrong sampling; a sample that needs more cache than the limit;
-    /// cancellation; the device.
+    /// cancellation; the memory for copies; the device.
     pub fn generate(
-        &self,
+        &mut self,
         requests: &[GenerateRequest],
         vocabulary: &Vocabulary,
         limits: &GenerateLimits,
@@ -57,6 +59,7 @@ impl<D: Device> Model<D> {
         for request in requests {
             self.check_request(request)?;
         }
+        self.refresh_copies()?;
         Wave::new(self, requests, vocabulary, limits)?.run(context)
     }
 

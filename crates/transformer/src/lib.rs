@@ -3,6 +3,7 @@
 
 pub mod conformance;
 pub mod device;
+pub mod quantise;
 pub mod reference;
 
 mod backward;
@@ -19,6 +20,7 @@ mod optimizer;
 mod parameters;
 mod plan;
 mod policy;
+mod quantised;
 mod rows;
 mod score;
 mod text;
@@ -36,6 +38,7 @@ pub use model::{MemoryProbe, Model, TrainingOptions};
 pub use optimizer::packing;
 pub use plan::{MemoryPlan, Workload};
 pub use policy::{DevicePolicy, PolicyLimits};
+pub use quantised::RolloutWeights;
 pub use update::DEFAULT_MICRO_BATCH_ROWS;
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! How much memory a call needs, and refusing it in words before the system ends the process.
 
 use azr_plugin::OptimizerKind;
-use azr_weights::{AdapterConfig, AdapterSpec, ModelConfig, TensorSpec};
+use azr_weights::{AdapterConfig, AdapterSpec, ModelConfig, Projection, TensorSpec};
 
 use crate::device::{Device, Moment, StatePrecision};
 use crate::error::{Result, TransformerError};
@@ -18,6 +18,8 @@ pub enum MemoryUse {
     Weights,
     /// Adapters, and the matrices they are added to.
     Adapters,
+    /// Int8 copies of the weights, for generation.
+    RolloutWeights,
     /// Key-value cache and activations of a wave.
     Generation,
     /// Activations of scoring.
@@ -31,6 +33,7 @@ impl MemoryUse {
         match self {
             Self::Weights => "loading the model",
             Self::Adapters => "making adapters",
+            Self::RolloutWeights => "making int8 copies of the weights",
             Self::Generation => "generating",
             Self::Scoring => "scoring",
             Self::Training => "training",
@@ -42,6 +45,7 @@ impl MemoryUse {
         match self {
             Self::Weights => "use a smaller model",
             Self::Adapters => "give the backend option `lora` fewer targets",
+            Self::RolloutWeights => "set the backend option `rollout_weights = \"f32\"`",
             Self::Generation => "lower the backend options `kv_cache_mib` and `max_live_rows`",
             Self::Scoring => {
                 "lower the backend option `micro_batch_rows` or `selfplay.max_prompt_tokens`"
@@ -83,6 +87,13 @@ pub(crate) fn row_bytes(n_rows: usize, n_values: usize) -> u64 {
 /// Bytes of one copy of a model's parameters.
 pub(crate) fn parameter_bytes(config: &ModelConfig) -> u64 {
     tensor_bytes(&config.tensors())
+}
+
+/// Bytes of the int8 copies of a model's matrices: one a weight, and a float32 scale for each output.
+pub(crate) fn quantised_bytes(config: &ModelConfig) -> u64 {
+    let copy = |[n_out, n_in]: [usize; 2]| (n_out as u64).saturating_mul(n_in as u64 + 4);
+    let layer: u64 = Projection::ALL.map(|projection| copy(projection.shape(config))).iter().sum();
+    layer.saturating_mul(config.n_layers as u64) + copy([config.vocab_size, config.hidden_size])
 }
 
 /// Bytes of float32 tensors.

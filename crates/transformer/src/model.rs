@@ -15,6 +15,7 @@ use crate::memory::{
 };
 use crate::optimizer::{OptimizerState, has_moment};
 use crate::parameters::{Parameters, TensorMut, check_config, n_values, random_values};
+use crate::quantised::{RolloutWeights, Weights};
 
 /// Says how many bytes are free for a model, where that is known.
 pub type MemoryProbe = Option<fn() -> Option<u64>>;
@@ -24,7 +25,7 @@ pub struct Model<D: Device> {
     pub(crate) device: Arc<D>,
     pub(crate) config: ModelConfig,
     pub(crate) specs: Vec<TensorSpec>,
-    pub(crate) weights: Parameters<D>,
+    pub(crate) weights: Weights<D>,
     pub(crate) options: TrainingOptions,
     pub(crate) lora: Option<Lora<D>>,
     pub(crate) training: Option<Training<D>>,
@@ -37,7 +38,7 @@ pub(crate) struct Training<D: Device> {
     pub(crate) optimizer: OptimizerState<D>,
 }
 
-/// How a model learns. Fixed for the life of a model.
+/// How a model learns, and with which weights it generates what it learns from. Fixed for the life of a model.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct TrainingOptions {
     /// Precision of the optimizer's running means between steps.
@@ -47,6 +48,8 @@ pub struct TrainingOptions {
     pub gradient_checkpointing: bool,
     /// The adapters to train in place of the parameters, if any.
     pub lora: Option<LoraOptions>,
+    /// With which weights the model generates; with adapters, copies are of the matrices that have them in them.
+    pub rollout_weights: RolloutWeights,
 }
 
 impl TrainingOptions {
@@ -95,7 +98,7 @@ impl<D: Device> Model<D> {
             device,
             config,
             specs,
-            weights,
+            weights: Weights::new(weights),
             options,
             lora: None,
             training: None,
@@ -136,6 +139,7 @@ impl<D: Device> Model<D> {
             None => None,
         };
         self.options = options;
+        self.weights.forget_copies();
         self.apply_adapters()
     }
 

@@ -6,11 +6,12 @@ use azr_weights::ModelConfig;
 use crate::cache::cache_bytes_per_row;
 use crate::forward::Keep;
 use crate::memory::{
-    activation_values, adapter_bytes, backward_values, optimizer_bytes, parameter_bytes, row_bytes,
-    tensor_bytes,
+    activation_values, adapter_bytes, backward_values, optimizer_bytes, parameter_bytes,
+    quantised_bytes, row_bytes, tensor_bytes,
 };
 use crate::model::TrainingOptions;
 use crate::policy::PolicyLimits;
+use crate::quantised::RolloutWeights;
 use crate::score::HEAD_ROWS;
 
 /// The most that a run asks of a model at once.
@@ -37,6 +38,8 @@ pub struct Workload {
 pub struct MemoryPlan {
     /// The model's weights, as float32.
     pub weights: u64,
+    /// Int8 copies of the weights for generation, if those are what it uses.
+    pub rollout_weights: u64,
     /// The weights of the reference model.
     pub reference: u64,
     /// Adapters, and the frozen matrices they are added to.
@@ -93,6 +96,10 @@ impl MemoryPlan {
         let weights = parameter_bytes(config);
         Self {
             weights,
+            rollout_weights: match training.rollout_weights {
+                RolloutWeights::F32 => 0,
+                RolloutWeights::Int8 => quantised_bytes(config),
+            },
             reference: if workload.has_reference { weights } else { 0 },
             adapters: training.lora.as_ref().map_or(0, |lora| {
                 adapter_bytes(config, &lora.adapter, if workload.is_bf16 { 2 } else { 4 })
@@ -117,6 +124,7 @@ impl MemoryPlan {
     /// What stays from the first update on.
     pub fn resident(&self) -> u64 {
         self.weights
+            .saturating_add(self.rollout_weights)
             .saturating_add(self.reference)
             .saturating_add(self.adapters)
             .saturating_add(self.gradients)
@@ -171,6 +179,11 @@ mod tests {
         let muon =
             plan(Default::default(), Workload { optimizer: OptimizerKind::Muon, ..workload });
         assert!(muon.optimizer_state < full.optimizer_state);
+        let int8 = TrainingOptions { rollout_weights: RolloutWeights::Int8, ..Default::default() };
+        let int8 = plan(int8, workload);
+        assert!((n..n + n / 2).contains(&int8.rollout_weights), "a byte a parameter and scales");
+        assert_eq!((full.rollout_weights, int8.weights), (0, 4 * n));
+        assert_eq!(int8.peak(), full.peak() + int8.rollout_weights);
         let inputs = TrainingOptions { gradient_checkpointing: true, ..Default::default() };
         assert!(plan(inputs, workload).training_activations < full.training_activations);
 

@@ -7,6 +7,7 @@
 mod attention;
 mod head;
 mod layers;
+mod quantised;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,7 @@ use crate::packing::Rounding;
 pub use head::policy_loss;
 #[cfg(test)]
 pub(crate) use head::target_logprobs;
+pub use quantised::Quantised;
 pub use state::State;
 
 /// A device of naive float64 loops.
@@ -72,6 +74,7 @@ fn need_indices(indices: &[u32], n_rows: usize) -> DeviceResult<()> {
 impl Device for Reference {
     type Buffer = Values;
     type Matrix = Dense;
+    type Quantised = Quantised;
     type State = State;
 
     fn describe(&self) -> String {
@@ -133,6 +136,34 @@ impl Device for Reference {
     fn matrix_clear(&self, matrix: &mut Dense) -> DeviceResult<()> {
         matrix.values.fill(0.0);
         Ok(())
+    }
+
+    fn quantised_zeros(&self, n_out: usize, n_in: usize) -> DeviceResult<Quantised> {
+        Quantised::zeros(n_out, n_in)
+    }
+
+    fn quantise(&self, matrix: &Dense, copy: &mut Quantised) -> DeviceResult<()> {
+        copy.copy_from(matrix)
+    }
+
+    fn quantised_read(
+        &self,
+        copy: &Quantised,
+        codes: &mut [i8],
+        scales: &mut [f32],
+    ) -> DeviceResult<()> {
+        copy.read(codes, scales)
+    }
+
+    fn quantised_linear(
+        &self,
+        x: &Values,
+        rows: usize,
+        weight: &Quantised,
+        bias: Option<&Values>,
+        y: &mut Values,
+    ) -> DeviceResult<()> {
+        quantised::linear(x, rows, weight, bias, y)
     }
 
     fn gather_rows(
@@ -337,6 +368,15 @@ impl Device for Reference {
         specs: &[SampleSpec],
     ) -> DeviceResult<(Vec<u32>, Vec<f32>)> {
         head::sample(x, weight, specs)
+    }
+
+    fn quantised_head_sample(
+        &self,
+        x: &Values,
+        weight: &Quantised,
+        specs: &[SampleSpec],
+    ) -> DeviceResult<(Vec<u32>, Vec<f32>)> {
+        quantised::sample(x, weight, specs)
     }
 
     fn head_scores(

@@ -4,6 +4,7 @@ mod generation;
 mod gradients;
 mod lora;
 mod optimizer;
+mod rollout;
 mod training;
 
 use std::sync::Arc;

@@ -16,7 +16,7 @@ use azr_transformer::{DevicePolicy, PolicyLimits, TrainingOptions};
 pub use crate::memory::free_bytes;
 
 pub use azr_transformer::{MemoryPlan, Workload};
-pub use options::{Lora, OptimizerState, Options};
+pub use options::{Lora, OptimizerState, Options, RolloutWeights};
 
 azr_plugin::export! {
     entry: azr_backend_cpu,
@@ -40,7 +40,12 @@ impl Engine for CpuBackend {
     type Options = Options;
 
     fn capabilities() -> serde_json::Value {
-        json!({ "train": true, "families": ["llama", "qwen2"], "formats": ["gguf", "hf"] })
+        json!({
+            "train": true,
+            "families": ["llama", "qwen2"],
+            "formats": ["gguf", "hf"],
+            "rollout_weights": ["f32", "int8"],
+        })
     }
 
     fn create(options: Options, _services: Services) -> Result<Self> {

@@ -12,7 +12,7 @@ use azr_weights::{AdapterConfig, ModelConfig, Projection};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Options of [`crate::CpuBackend`]. None of them changes what a sample of given weights is.
+/// Options of [`crate::CpuBackend`]. None of them but `rollout_weights` changes what a sample of given weights is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 #[schemars(crate = "schemars")]
@@ -34,6 +34,11 @@ pub struct Options {
     /// Keep only the inputs of the layers in an update and compute the rest again: the same gradients to the bit for
     /// a fraction of the memory, in about a third more time.
     pub gradient_checkpointing: bool,
+    /// With which weights the model generates: `f32`, its own, or `int8` copies of them, which take one byte more a
+    /// parameter and are faster above all where few samples are decoded at a time. Samples are then those of a slightly
+    /// different policy; ratios correct for that, because they come with its log-probabilities. Scoring and updates use
+    /// the model's own weights.
+    pub rollout_weights: RolloutWeights,
     /// Train low-rank adapters and leave the model as it is. Checkpoints then hold the adapters alone, as PEFT writes
     /// them; `azr model merge` makes a model of them.
     pub lora: Option<Lora>,
@@ -110,6 +115,18 @@ pub enum OptimizerState {
     Int8,
 }
 
+/// With which weights the model generates.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+#[schemars(crate = "schemars")]
+pub enum RolloutWeights {
+    /// The model's own.
+    #[default]
+    F32,
+    /// Int8 copies with a scale for each output, multiplied with int16 activations.
+    Int8,
+}
+
 impl Options {
     /// What a run of a model of this configuration needs in memory, beside [`Options::working_bytes`].
     ///
@@ -157,6 +174,10 @@ impl Options {
             },
             gradient_checkpointing: self.gradient_checkpointing,
             lora: self.lora.as_ref().map(Lora::options).transpose()?,
+            rollout_weights: match self.rollout_weights {
+                RolloutWeights::F32 => azr_transformer::RolloutWeights::F32,
+                RolloutWeights::Int8 => azr_transformer::RolloutWeights::Int8,
+            },
         })
     }
 
@@ -216,6 +237,10 @@ mod tests {
             assert_eq!(error.code, ErrorCode::InvalidConfig);
             assert!(error.message.contains(expected), "{error}");
         }
+        assert_eq!(none.training().unwrap().rollout_weights, azr_transformer::RolloutWeights::F32);
+        let int8 = parse(r#"{"rollout_weights": "int8"}"#).unwrap().training().unwrap();
+        assert_eq!(int8.rollout_weights, azr_transformer::RolloutWeights::Int8);
+        assert!(parse(r#"{"rollout_weights": "int4"}"#).is_err());
         let lora = parse(r#"{"lora": {}}"#).unwrap().training().unwrap().lora.unwrap();
         assert_eq!((lora.adapter.rank, lora.adapter.targets.len()), (16, 7));
     }

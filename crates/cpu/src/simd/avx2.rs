@@ -15,6 +15,8 @@ pub(crate) struct Avx2(());
 
 /// Lanes 0 to 7 and 8 to 15.
 type Pair = [__m256; 2];
+/// The same of integers: lanes, or pairs of int16.
+type IntPair = [__m256i; 2];
 
 impl Avx2 {
     /// The proof, if the machine has them.
@@ -38,13 +40,15 @@ impl Avx2 {
 macro_rules! call {
     ($intrinsic:expr) => {
         // SAFETY: a value of the type this is a method of proves that the features were detected; loads and stores
-        // are given references to sixteen values.
+        // are given references to as many values as they take.
         unsafe { $intrinsic }
     };
 }
 
 impl Simd for Avx2 {
     type V = Pair;
+    type I = IntPair;
+    type P = IntPair;
 
     const TILE_ROWS: usize = 6;
 
@@ -138,6 +142,40 @@ impl Simd for Avx2 {
                 _mm256_and_ps(value[1], _mm256_cmp_ps::<_CMP_NLT_UQ>(x[1], bound)),
             ]
         })
+    }
+
+    #[inline(always)]
+    fn int_zero(self) -> IntPair {
+        call!([_mm256_setzero_si256(); 2])
+    }
+
+    #[inline(always)]
+    fn splat_pair(self, pair: i32) -> IntPair {
+        call!([_mm256_set1_epi32(pair); 2])
+    }
+
+    #[inline(always)]
+    fn load_pairs(self, from: &[i8; 2 * LANES]) -> IntPair {
+        call!({
+            let from = from.as_ptr().cast::<__m128i>();
+            [
+                _mm256_cvtepi8_epi16(_mm_loadu_si128(from)),
+                _mm256_cvtepi8_epi16(_mm_loadu_si128(from.add(1))),
+            ]
+        })
+    }
+
+    #[inline(always)]
+    fn add_products(self, sum: IntPair, a: IntPair, b: IntPair) -> IntPair {
+        call!([
+            _mm256_add_epi32(sum[0], _mm256_madd_epi16(a[0], b[0])),
+            _mm256_add_epi32(sum[1], _mm256_madd_epi16(a[1], b[1])),
+        ])
+    }
+
+    #[inline(always)]
+    fn to_float(self, a: IntPair) -> Pair {
+        call!([_mm256_cvtepi32_ps(a[0]), _mm256_cvtepi32_ps(a[1])])
     }
 
     #[inline(always)]

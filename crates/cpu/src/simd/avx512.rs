@@ -1,4 +1,4 @@
-//! AVX-512F: one register for sixteen lanes, 32 registers.
+//! AVX-512F and AVX-512BW: one register for sixteen lanes, 32 registers.
 #![expect(
     unsafe_code,
     reason = "intrinsics are unsafe to call outside functions that enable their feature"
@@ -9,24 +9,25 @@ use std::arch::x86_64::*;
 use super::{Kernel, LANES, Simd};
 use crate::tile::{Tile, multiply};
 
-/// Proof that the machine has AVX-512F.
+/// Proof that the machine has AVX-512F and AVX-512BW.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Avx512(());
 
 impl Avx512 {
-    /// The proof, if the machine has it.
+    /// The proof, if the machine has them.
     pub(crate) fn detect() -> Option<Self> {
         // FMA and AVX2 come with every AVX-512F machine; asking keeps the enabled set true to what was asked.
         let found = is_x86_feature_detected!("avx512f")
+            && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx2")
             && is_x86_feature_detected!("fma");
         found.then_some(Self(()))
     }
 
-    /// Runs `kernel` compiled with AVX-512F.
+    /// Runs `kernel` compiled with AVX-512F and AVX-512BW.
     #[inline]
     pub(crate) fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {
-        #[target_feature(enable = "avx512f,avx2,fma")]
+        #[target_feature(enable = "avx512f,avx512bw,avx2,fma")]
         fn inner<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
             kernel.run(simd)
         }
@@ -39,7 +40,7 @@ impl Avx512 {
 macro_rules! call {
     ($intrinsic:expr) => {
         // SAFETY: a value of the type this is a method of proves that the features were detected; loads and stores
-        // are given references to sixteen values, or a mask that covers the length of their slice.
+        // are given references to as many values as they take, or a mask that covers the length of their slice.
         unsafe { $intrinsic }
     };
 }
@@ -51,6 +52,8 @@ fn mask(len: usize) -> __mmask16 {
 
 impl Simd for Avx512 {
     type V = __m512;
+    type I = __m512i;
+    type P = __m512i;
 
     const TILE_ROWS: usize = 14;
 
@@ -63,7 +66,7 @@ impl Simd for Avx512 {
     // SAFETY: the contract is the trait's; this adds nothing to it.
     unsafe fn multiply(self, rows: usize, tile: &Tile) {
         // SAFETY: the trait's contract; the value `simd` exists only where the machine has these instructions.
-        #[target_feature(enable = "avx512f,avx2,fma")]
+        #[target_feature(enable = "avx512f,avx512bw,avx2,fma")]
         unsafe fn inner(simd: Avx512, rows: usize, tile: &Tile) {
             // SAFETY: passed on from the caller.
             unsafe { multiply(simd, rows, tile) }
@@ -148,6 +151,31 @@ impl Simd for Avx512 {
             _mm512_cmp_ps_mask::<_CMP_NLT_UQ>(x, _mm512_set1_ps(bound)),
             value
         ))
+    }
+
+    #[inline(always)]
+    fn int_zero(self) -> __m512i {
+        call!(_mm512_setzero_si512())
+    }
+
+    #[inline(always)]
+    fn splat_pair(self, pair: i32) -> __m512i {
+        call!(_mm512_set1_epi32(pair))
+    }
+
+    #[inline(always)]
+    fn load_pairs(self, from: &[i8; 2 * LANES]) -> __m512i {
+        call!(_mm512_cvtepi8_epi16(_mm256_loadu_si256(from.as_ptr().cast())))
+    }
+
+    #[inline(always)]
+    fn add_products(self, sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
+        call!(_mm512_add_epi32(sum, _mm512_madd_epi16(a, b)))
+    }
+
+    #[inline(always)]
+    fn to_float(self, a: __m512i) -> __m512 {
+        call!(_mm512_cvtepi32_ps(a))
     }
 
     #[inline(always)]

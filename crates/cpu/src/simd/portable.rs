@@ -28,6 +28,8 @@ fn zip(a: [f32; LANES], b: [f32; LANES], f: impl Fn(f32, f32) -> f32) -> [f32; L
 
 impl Simd for Portable {
     type V = [f32; LANES];
+    type I = [i32; LANES];
+    type P = [i16; 2 * LANES];
 
     const TILE_ROWS: usize = if cfg!(target_arch = "aarch64") { 6 } else { 2 };
 
@@ -111,6 +113,40 @@ impl Simd for Portable {
     #[inline(always)]
     fn zero_below(self, value: Self::V, x: Self::V, bound: f32) -> Self::V {
         zip(value, x, |value, x| if x < bound { 0.0 } else { value })
+    }
+
+    #[inline(always)]
+    fn int_zero(self) -> Self::I {
+        [0; LANES]
+    }
+
+    #[inline(always)]
+    fn splat_pair(self, pair: i32) -> Self::P {
+        let mut out = [0; 2 * LANES];
+        for lane in out.as_chunks_mut::<2>().0 {
+            *lane = [pair as i16, (pair >> 16) as i16];
+        }
+        out
+    }
+
+    #[inline(always)]
+    fn load_pairs(self, from: &[i8; 2 * LANES]) -> Self::P {
+        from.map(i16::from)
+    }
+
+    #[inline(always)]
+    fn add_products(self, sum: Self::I, a: Self::P, b: Self::P) -> Self::I {
+        let mut out = sum;
+        for i in 0..LANES {
+            out[i] += i32::from(a[2 * i]) * i32::from(b[2 * i])
+                + i32::from(a[2 * i + 1]) * i32::from(b[2 * i + 1]);
+        }
+        out
+    }
+
+    #[inline(always)]
+    fn to_float(self, a: Self::I) -> Self::V {
+        a.map(|a| a as f32)
     }
 
     #[inline(always)]

@@ -1,4 +1,5 @@
-//! Every operation gives the same bits with any number of threads, and with AVX2 as with AVX-512.
+//! Every operation gives the same bits with any number of threads, and with AVX2 as with AVX-512; products with int8
+//! weights do so with every instruction set.
 
 use azr_cpu::{Cpu, InstructionSet};
 use azr_plugin::{LossSpec, Ratio};
@@ -156,6 +157,44 @@ fn results(cpu: &Cpu) -> DeviceResult<Vec<u32>> {
         bits.extend(values.into_iter().map(f32::to_bits));
     }
     Ok(bits)
+}
+
+/// Codes, scales and products of int8 weights of odd sizes, which are split, summed in parts and left with half a pair.
+fn quantised_results(cpu: &Cpu) -> DeviceResult<Vec<u32>> {
+    let mut bits = Vec::new();
+    for (n_out, n_in, rows) in [(330, 97, 150), (1500, 96, 1), (75, 9001, 20)] {
+        let buffer = |seed: usize, len: usize| {
+            let mut buffer = cpu.zeros(len)?;
+            cpu.write(&mut buffer, 0, &values(seed, len))?;
+            DeviceResult::Ok(buffer)
+        };
+        let mut matrix = cpu.matrix_zeros(n_out, n_in)?;
+        cpu.matrix_write(&mut matrix, &values(3, n_out * n_in))?;
+        let mut copy = cpu.quantised_zeros(n_out, n_in)?;
+        cpu.quantise(&matrix, &mut copy)?;
+        let (mut codes, mut scales) = (vec![0; n_out * n_in], vec![0.0; n_out]);
+        cpu.quantised_read(&copy, &mut codes, &mut scales)?;
+        let (x, mut y) = (buffer(1, rows * n_in)?, buffer(2, rows * n_out)?);
+        cpu.quantised_linear(&x, rows, &copy, Some(&buffer(4, n_out)?), &mut y)?;
+        let mut products = vec![0.0; rows * n_out];
+        cpu.read(&y, 0, &mut products)?;
+        bits.extend(codes.into_iter().map(|code| code as u32));
+        bits.extend(scales.into_iter().chain(products).map(f32::to_bits));
+    }
+    Ok(bits)
+}
+
+#[test]
+fn int8_products_do_not_depend_on_threads_or_the_instruction_set() {
+    let run = |threads, set| {
+        quantised_results(&Cpu::with_instruction_set(Some(threads), set).unwrap()).unwrap()
+    };
+    let expected = run(1, InstructionSet::Portable);
+    for set in InstructionSet::available() {
+        for threads in [1, 2, 5] {
+            assert!(run(threads, set) == expected, "{set:?} with {threads} threads");
+        }
+    }
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::sync::LazyLock;
 
 use azr_cpu::{Cpu, InstructionSet};
+use azr_transformer::quantise::{ACTIVATION_CODES, WEIGHT_CODES, quantise};
 use azr_transformer::reference::Reference;
 use azr_transformer::{Device, DeviceResult};
 use proptest::prelude::*;
@@ -53,6 +54,89 @@ impl Layer {
     }
 }
 
+/// Rows, weights and a bias to multiply as int8 and int16.
+#[derive(Debug, Clone)]
+struct QuantisedLayer {
+    shape: (usize, usize),
+    x: Vec<f32>,
+    weight: Vec<f32>,
+    bias: Vec<f32>,
+}
+
+impl QuantisedLayer {
+    fn run(&self, cpu: &Cpu) -> DeviceResult<Vec<f32>> {
+        let (n_out, n_in) = self.shape;
+        let n_rows = self.x.len() / n_in;
+        let upload = |values: &[f32]| {
+            let mut buffer = cpu.zeros(values.len())?;
+            cpu.write(&mut buffer, 0, values)?;
+            DeviceResult::Ok(buffer)
+        };
+        let mut matrix = cpu.matrix_zeros(n_out, n_in)?;
+        cpu.matrix_write(&mut matrix, &self.weight)?;
+        let mut copy = cpu.quantised_zeros(n_out, n_in)?;
+        cpu.quantise(&matrix, &mut copy)?;
+        let (x, bias, mut y) = (upload(&self.x)?, upload(&self.bias)?, cpu.zeros(n_rows * n_out)?);
+        cpu.quantised_linear(&x, n_rows, &copy, Some(&bias), &mut y)?;
+        let mut out = vec![0.0; n_rows * n_out];
+        cpu.read(&y, 0, &mut out)?;
+        Ok(out)
+    }
+
+    /// The same in plain loops: one exact sum, then a multiplication by each scale and an addition, each rounded.
+    fn by_definition(&self) -> Vec<f32> {
+        let n_in = self.shape.1;
+        let quantised = |values: &[f32], n_codes| {
+            let mut codes = vec![0; values.len()];
+            let scale = quantise(values, n_codes, &mut codes);
+            (codes, scale)
+        };
+        let weights: Vec<_> =
+            self.weight.chunks_exact(n_in).map(|row| quantised(row, WEIGHT_CODES)).collect();
+        let mut out = Vec::new();
+        for x in self.x.chunks_exact(n_in) {
+            let (x, x_scale) = quantised(x, ACTIVATION_CODES);
+            for ((codes, scale), bias) in weights.iter().zip(&self.bias) {
+                let sum: i32 =
+                    codes.iter().zip(&x).map(|(&w, &x)| i32::from(w) * i32::from(x)).sum();
+                out.push(sum as f32 * x_scale * scale + bias);
+            }
+        }
+        out
+    }
+}
+
+/// Numbers of ordinary size, with zeros and rarely what is huge, tiny or not a number among them.
+fn number() -> impl Strategy<Value = f32> {
+    prop_oneof![
+        200 => -1.0_f32..1.0,
+        40 => Just(0.0),
+        2 => Just(-3e4_f32),
+        2 => Just(1e-40_f32),
+        1 => prop_oneof![Just(1e30_f32), Just(f32::NAN), Just(f32::INFINITY)],
+    ]
+}
+
+fn quantised_layer() -> impl Strategy<Value = QuantisedLayer> {
+    (1..60_usize, 1..70_usize, 1..41_usize).prop_flat_map(|(n_out, n_in, n_rows)| {
+        let row = |len| {
+            prop_oneof![
+                6 => prop::collection::vec(number(), len),
+                1 => Just(vec![0.0; len]),
+                1 => prop::collection::vec(-1e-38_f32..1e-38, len),
+            ]
+        };
+        let rows = |n| prop::collection::vec(row(n_in), n).prop_map(|rows| rows.concat());
+        let bias = prop::collection::vec(-1.0_f32..1.0, n_out);
+        (rows(n_rows), rows(n_out), bias).prop_map(move |(x, weight, bias)| QuantisedLayer {
+            shape: (n_out, n_in),
+            x,
+            weight,
+            bias,
+        })
+    })
+}
+
 fn layer() -> impl Strategy<Value = Layer> {
     (1..90_usize, 1..90_usize, 1..60_usize, any::<bool>()).prop_flat_map(
         |(n_out, n_in, n_rows, accumulate)| {
@@ -87,6 +171,18 @@ proptest! {
                     prop_assert!((found - wanted).abs() < 2e-5, "{}: {found} is not {wanted}", cpu.describe());
                 }
             }
+        }
+    }
+
+    #[test]
+    fn int8_products_are_what_their_definition_says_to_the_bit(layer in quantised_layer()) {
+        let bits = |values: Vec<f32>| -> Vec<Option<u32>> {
+            // One NaN is as good as another.
+            values.into_iter().map(|value| (!value.is_nan()).then(|| value.to_bits())).collect()
+        };
+        let wanted = bits(layer.by_definition());
+        for cpu in CPUS.iter() {
+            prop_assert!(bits(layer.run(cpu).unwrap()) == wanted, "{}", cpu.describe());
         }
     }
 }

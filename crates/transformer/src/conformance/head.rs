@@ -16,15 +16,15 @@ const TOLERANCE: f32 = 1e-5;
 
 /// A vocabulary, a width and a number of rows.
 #[derive(Clone, Copy)]
-struct Shape {
-    vocab: usize,
-    width: usize,
-    n_rows: usize,
+pub(super) struct Shape {
+    pub(super) vocab: usize,
+    pub(super) width: usize,
+    pub(super) n_rows: usize,
 }
 
 impl Shape {
     /// Activations of some rows, and the weights.
-    fn operands<D: Device>(
+    pub(super) fn operands<D: Device>(
         self,
         device: &D,
         rows: Range<usize>,
@@ -119,7 +119,7 @@ impl Case for Loss {
 }
 
 /// Temperatures, nuclei and numbers to sample each row with.
-fn specs(n_rows: usize) -> Vec<SampleSpec> {
+pub(super) fn specs(n_rows: usize) -> Vec<SampleSpec> {
     let temperature = [0.0, 1.0, 0.7, 2.0];
     let top_p = [1.0, 1.0, 0.9, 0.5, 0.01];
     (0..n_rows)

@@ -8,15 +8,17 @@ use super::{GenerateLimits, Vocabulary, empty_completion, sample_spec};
 use crate::cache::{KvCache, RowAllocator, cache_bytes_per_row};
 use crate::device::{Device, KeySpan};
 use crate::error::{Result, TransformerError};
-use crate::forward::{Activations, CacheRows, Keep};
+use crate::forward::{Activations, Keep, Rollout};
 use crate::memory::{MemoryUse, activation_values, row_bytes};
 use crate::model::Model;
+use crate::quantised::QuantisedParameters;
 use crate::rows::PackedRows;
 use crate::text::ResponseText;
 
 /// The state of a running wave.
 pub(super) struct Wave<'a, D: Device> {
     model: &'a Model<D>,
+    copies: Option<&'a QuantisedParameters<D>>,
     vocabulary: &'a Vocabulary,
     limits: GenerateLimits,
     /// Distinct prompts.
@@ -133,6 +135,7 @@ impl<'a, D: Device> Wave<'a, D> {
             cache: KvCache::new(model, n_rows)?,
             free_rows: RowAllocator::new(n_rows),
             activations: Activations::new(model, n_activations, Keep::Nothing)?,
+            copies: model.weights.copies(),
             model,
             vocabulary,
             limits,
@@ -241,7 +244,7 @@ impl<'a, D: Device> Wave<'a, D> {
                 return Ok(());
             }
             let rows = rows.all_final();
-            let target = CacheRows { cache: &mut self.cache, rows: &cache_rows };
+            let target = Rollout { cache: &mut self.cache, rows: &cache_rows, copies: self.copies };
             self.model.forward(&rows, &mut self.activations, Some(target), context)?;
             if complete.is_empty() {
                 continue;
@@ -276,7 +279,7 @@ impl<'a, D: Device> Wave<'a, D> {
                 cache_rows.push((own.start + own.len - 1) as u32);
                 rows.push(&live.tokens[own.len - 1..], position, prefix, own);
             }
-            let target = CacheRows { cache: &mut self.cache, rows: &cache_rows };
+            let target = Rollout { cache: &mut self.cache, rows: &cache_rows, copies: self.copies };
             self.model.forward(&rows.all_final(), &mut self.activations, Some(target), context)?;
             self.model.final_states(n_running, &mut self.activations)?;
         }
@@ -290,8 +293,11 @@ impl<'a, D: Device> Wave<'a, D> {
             .iter()
             .map(|live| sample_spec(live.sample.sampling, live.sample.seed, live.tokens.len()))
             .collect();
-        let (tokens, logprobs) =
-            device.head_sample(&self.activations.norm, self.model.weights.head(), &specs)?;
+        let states = &self.activations.norm;
+        let (tokens, logprobs) = match self.copies {
+            Some(copies) => device.quantised_head_sample(states, copies.head(), &specs)?,
+            None => device.head_sample(states, self.model.weights.head(), &specs)?,
+        };
         for ((live, token), logprob) in self.live.iter_mut().zip(tokens).zip(logprobs) {
             if !logprob.is_finite() {
                 return Err(TransformerError::NotFinite);

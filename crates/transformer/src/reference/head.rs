@@ -43,18 +43,16 @@ pub(super) fn sample(
     specs: &[SampleSpec],
 ) -> DeviceResult<(Vec<u32>, Vec<f32>)> {
     need_lengths(&[(x, specs.len() * weight.n_in)])?;
-    let mut tokens = Vec::new();
-    let mut logprobs = Vec::new();
-    for (row, spec) in specs.iter().enumerate() {
-        let logits = logits(x, row, weight);
-        let greedy = spec.temperature == 0.0;
-        let row_logprobs =
-            log_softmax(&logits, if greedy { 1.0 } else { f64::from(spec.temperature) });
-        let token = if greedy { most_likely_first(&logits)[0] } else { draw(&row_logprobs, spec) };
-        tokens.push(token as u32);
-        logprobs.push(row_logprobs[token] as f32);
-    }
-    Ok((tokens, logprobs))
+    let rows = specs.iter().enumerate();
+    Ok(rows.map(|(row, spec)| sample_row(&logits(x, row, weight), spec)).unzip())
+}
+
+/// The sampled id and its log-probability.
+pub(super) fn sample_row(logits: &[f64], spec: &SampleSpec) -> (u32, f32) {
+    let greedy = spec.temperature == 0.0;
+    let logprobs = log_softmax(logits, if greedy { 1.0 } else { f64::from(spec.temperature) });
+    let token = if greedy { most_likely_first(logits)[0] } else { draw(&logprobs, spec) };
+    (token as u32, logprobs[token] as f32)
 }
 
 /// Ids by falling probability, the lower id first among equals.

@@ -9,7 +9,7 @@ use azr_weights::Family;
 
 use super::{tiny_model, vocabulary};
 use crate::reference::Reference;
-use crate::{GenerateLimits, Model, TransformerError, Vocabulary};
+use crate::{GenerateLimits, Model, RolloutWeights, TrainingOptions, TransformerError, Vocabulary};
 
 fn sampling(max_new_tokens: u32) -> Sampling {
     Sampling { temperature: 1.0, top_p: 1.0, max_new_tokens, stop: Vec::new() }
@@ -33,7 +33,7 @@ fn requests() -> Vec<GenerateRequest> {
 }
 
 fn generate(
-    model: &Model<Reference>,
+    model: &mut Model<Reference>,
     requests: &[GenerateRequest],
     limits: GenerateLimits,
 ) -> Vec<Vec<Completion>> {
@@ -50,21 +50,28 @@ fn assert_same(a: &[Vec<Completion>], b: &[Vec<Completion>]) {
 
 #[test]
 fn a_sample_does_not_depend_on_its_company() {
-    for family in [Family::Llama, Family::Qwen2] {
-        let model = tiny_model(family, true);
+    for (family, rollout_weights) in [
+        (Family::Llama, RolloutWeights::F32),
+        (Family::Qwen2, RolloutWeights::F32),
+        (Family::Llama, RolloutWeights::Int8),
+        (Family::Qwen2, RolloutWeights::Int8),
+    ] {
+        let mut model = tiny_model(family, true);
+        let options = TrainingOptions { rollout_weights, ..TrainingOptions::default() };
+        model.set_training_options(options).unwrap();
         let requests = requests();
-        let together = generate(&model, &requests, GenerateLimits::default());
+        let together = generate(&mut model, &requests, GenerateLimits::default());
         for (max_live_rows, prefill_rows, cache_rows) in
             [(1, 512, 1000), (3, 2, 1000), (5, 4, 24), (64, 3, 14)]
         {
             let limits =
                 GenerateLimits { max_live_rows, prefill_rows, kv_cache_bytes: cache_rows * 128 };
-            assert_same(&together, &generate(&model, &requests, limits));
+            assert_same(&together, &generate(&mut model, &requests, limits));
         }
         for (request, expected) in requests.iter().zip(&together) {
             for (&seed, expected) in request.seeds.iter().zip(expected) {
                 let alone = GenerateRequest { seeds: vec![seed], ..request.clone() };
-                let found = generate(&model, &[alone], GenerateLimits::default());
+                let found = generate(&mut model, &[alone], GenerateLimits::default());
                 assert_same(&found, &[vec![expected.clone()]]);
             }
         }
@@ -76,23 +83,23 @@ fn a_sample_does_not_depend_on_its_company() {
 fn a_prompt_in_the_middle_of_a_full_cache_is_computed_again() {
     // 16 rows: the first prompt takes 0..4 and its sample 4..6, the second prompt 6..14. When the first is gone,
     // the second one's sample of 8 rows fits on neither side.
-    let model = tiny_model(Family::Llama, true);
+    let mut model = tiny_model(Family::Llama, true);
     let requests = [
         request(&[1, 2, 3, 4], 0..1, sampling(3)),
         request(&[1, 2, 3, 4, 5, 6, 7, 8], 0..2, sampling(9)),
     ];
     let limits = GenerateLimits { kv_cache_bytes: 16 * 128, ..GenerateLimits::default() };
     assert_same(
-        &generate(&model, &requests, GenerateLimits::default()),
-        &generate(&model, &requests, limits),
+        &generate(&mut model, &requests, GenerateLimits::default()),
+        &generate(&mut model, &requests, limits),
     );
 }
 
 #[test]
 fn log_probs_are_those_of_scoring() {
-    let model = tiny_model(Family::Qwen2, false);
+    let mut model = tiny_model(Family::Qwen2, false);
     let requests = requests();
-    let completions = generate(&model, &requests, GenerateLimits::default());
+    let completions = generate(&mut model, &requests, GenerateLimits::default());
     let scores: Vec<ScoreRequest> = requests
         .iter()
         .zip(&completions)
@@ -122,8 +129,9 @@ fn log_probs_are_those_of_scoring() {
 
 #[test]
 fn greedy_follows_the_logits() {
-    let model = tiny_model(Family::Llama, false);
-    let completion = generate(&model, &requests()[4..], GenerateLimits::default())[0][0].clone();
+    let mut model = tiny_model(Family::Llama, false);
+    let completion =
+        generate(&mut model, &requests()[4..], GenerateLimits::default())[0][0].clone();
     let mut tokens = vec![4, 4];
     for &token in &completion.tokens {
         let logits = model.logits(&tokens, &Quiet).unwrap();
@@ -140,10 +148,10 @@ fn greedy_follows_the_logits() {
 
 #[test]
 fn responses_end_for_the_reason_they_give() {
-    let model = tiny_model(Family::Llama, true);
+    let mut model = tiny_model(Family::Llama, true);
     let long =
         request(&[1, 2], 0..40, Sampling { stop: vec!["cd".into(), "e".into()], ..sampling(100) });
-    let completions = generate(&model, &[long], GenerateLimits::default()).remove(0);
+    let completions = generate(&mut model, &[long], GenerateLimits::default()).remove(0);
     let mut seen = [false; 3];
     for completion in completions {
         let letters: String = completion
@@ -199,7 +207,7 @@ type Spoil = fn(&mut GenerateRequest);
 
 #[test]
 fn bad_requests_and_small_caches_are_refused() {
-    let model = tiny_model(Family::Llama, true);
+    let mut model = tiny_model(Family::Llama, true);
     let good = request(&[1], 0..1, sampling(4));
     let cases: [(Spoil, &str); 6] = [
         (|r| r.prompt.clear(), "no tokens"),
@@ -217,7 +225,7 @@ fn bad_requests_and_small_caches_are_refused() {
         let message = result.unwrap_err().to_string();
         assert!(message.contains(expected), "{message}");
     }
-    assert_eq!(generate(&model, &[], limits), Vec::<Vec<Completion>>::new());
+    assert_eq!(generate(&mut model, &[], limits), Vec::<Vec<Completion>>::new());
 }
 
 /// Cancels once `after` tokens were reported.
@@ -239,9 +247,9 @@ impl CallContext for CancelAfter {
 
 #[test]
 fn progress_counts_tokens_and_cancellation_ends_the_wave() {
-    let model = tiny_model(Family::Llama, true);
+    let mut model = tiny_model(Family::Llama, true);
     let requests = requests();
-    let run = |after| {
+    let mut run = |after| {
         let context = CancelAfter { after, done: AtomicU64::new(0) };
         let result = model.generate(&requests, &vocabulary(), &GenerateLimits::default(), &context);
         (result, context.done.into_inner())

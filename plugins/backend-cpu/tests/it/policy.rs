@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use azr_backend_cpu::{CpuBackend, Lora, OptimizerState, Options};
+use azr_backend_cpu::{CpuBackend, Lora, OptimizerState, Options, RolloutWeights};
 use azr_cpu::Cpu;
 use azr_plugin::{
-    Backend, Engine, ErrorCode, GenerateRequest, ModelSpec, OptimizerKind, Policy, Quiet, Ratio,
-    Sampling, ScoreRequest, Services,
+    Backend, Completion, Engine, ErrorCode, GenerateRequest, ModelSpec, OptimizerKind, Policy,
+    Quiet, Ratio, Sampling, ScoreRequest, Services, TrainSequence, UpdateReport,
 };
 use azr_transformer::{Model, TransformerError};
 use azr_weights::{Family, ModelConfig, write_hf_directory};
@@ -201,6 +201,89 @@ fn completions_are_text_of_the_vocabulary() {
             .map(|id| format!("<{id}>"))
             .collect();
         assert_eq!(completion.text, text.split("7>").next().unwrap());
+    }
+}
+
+/// Completions of a few prompts and what an update of a step size of almost 0 says of them.
+fn rollout_and_report(policy: &mut dyn Policy) -> (Vec<Vec<Completion>>, UpdateReport) {
+    let sampling = Sampling { temperature: 1.0, top_p: 1.0, max_new_tokens: 30, stop: Vec::new() };
+    let requests: Vec<GenerateRequest> = (1..5)
+        .map(|prompt| GenerateRequest {
+            prompt: vec![prompt, 7, 9 * prompt],
+            seeds: (0..8).collect(),
+            sampling: sampling.clone(),
+        })
+        .collect();
+    let completions = policy.generate(&requests, &Quiet).unwrap();
+    let sequences = requests.iter().zip(&completions).flat_map(|(request, completions)| {
+        completions.iter().map(|completion| TrainSequence {
+            prompt: request.prompt.clone(),
+            response: completion.tokens.clone(),
+            behaviour_logprobs: completion.logprobs.clone(),
+            advantages: vec![1.0; completion.tokens.len()],
+            weights: vec![1e-3; completion.tokens.len()],
+            ..TrainSequence::default()
+        })
+    });
+    let mut request = update_request();
+    (request.sequences, request.optimizer.learning_rate) = (sequences.collect(), 1e-9);
+    let report = policy.update(&request, &Quiet).unwrap();
+    (completions, report)
+}
+
+#[test]
+fn int8_rollouts_differ_a_little_from_the_policy_that_learns() {
+    let directory = tempfile::tempdir().unwrap();
+    let spec = write_model(directory.path(), &tiny_config(Family::Qwen2, true));
+    let open = |rollout_weights, threads, max_live_rows, lora| {
+        let (threads, max_live_rows) = (Some(threads), Some(max_live_rows));
+        let options =
+            Options { rollout_weights, threads, max_live_rows, lora, ..Options::default() };
+        backend(options).open(&spec).unwrap()
+    };
+    let (of_f32, report) = rollout_and_report(&mut *open(RolloutWeights::F32, 2, 64, None));
+    assert!(report.logprob_gap_max < 2e-5, "{report:?}");
+
+    let (of_int8, report) = rollout_and_report(&mut *open(RolloutWeights::Int8, 2, 64, None));
+    println!("gap: mean {}, max {}", report.logprob_gap_mean, report.logprob_gap_max);
+    assert!(report.logprob_gap_mean > 1e-3 && report.logprob_gap_max < 0.2, "{report:?}");
+    assert_ne!(of_int8, of_f32);
+    for (threads, max_live_rows) in [(1, 64), (3, 5), (2, 1)] {
+        let mut other = open(RolloutWeights::Int8, threads, max_live_rows, None);
+        assert_eq!(rollout_and_report(&mut *other), (of_int8.clone(), report.clone()));
+    }
+    // Adapters that do nothing yet change no sample, and these are still of int8 copies.
+    let mut adapted = open(RolloutWeights::Int8, 2, 64, Some(Lora::default()));
+    assert_eq!(rollout_and_report(&mut *adapted).0, of_int8);
+}
+
+#[test]
+fn int8_copies_follow_what_is_learned_and_loaded() {
+    let directory = tempfile::tempdir().unwrap();
+    let spec = write_model(&directory.path().join("model"), &tiny_config(Family::Llama, false));
+    let checkpoint = directory.path().join("checkpoint");
+    for lora in [None, Some(Lora::default())] {
+        let open = || {
+            let options = Options {
+                rollout_weights: RolloutWeights::Int8,
+                lora: lora.clone(),
+                ..Options::default()
+            };
+            backend(options).open(&spec).unwrap()
+        };
+        let mut policy = open();
+        let before = rollout_and_report(&mut *policy).0;
+        for _ in 0..5 {
+            assert!(policy.update(&update_request(), &Quiet).unwrap().applied);
+        }
+        policy.save(&checkpoint, true).unwrap();
+        let after = rollout_and_report(&mut *policy).0;
+        assert_ne!(before, after);
+        let mut resumed = open();
+        assert_eq!(rollout_and_report(&mut *resumed).0, before);
+        resumed.load(&checkpoint).unwrap();
+        assert_eq!(rollout_and_report(&mut *resumed).0, after);
+        std::fs::remove_dir_all(&checkpoint).unwrap();
     }
 }
 

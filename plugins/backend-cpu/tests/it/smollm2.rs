@@ -67,7 +67,7 @@ enum Error {
     Transformer(#[from] azr_transformer::TransformerError),
 }
 
-fn check_inference<D: Device>(model: &Model<D>) {
+fn check_inference<D: Device>(model: &mut Model<D>) {
     let expected = expected();
     let prompt = &expected.prompt_ids;
     let logits = model.logits(prompt, &Quiet).unwrap();
@@ -180,8 +180,8 @@ fn check_training<D: Device>(model: &mut Model<D>) {
 
 #[test]
 fn logits_and_greedy_text_are_the_published_ones() {
-    if let Some(model) = open(Cpu::new(None).unwrap()) {
-        check_inference(&model);
+    if let Some(mut model) = open(Cpu::new(None).unwrap()) {
+        check_inference(&mut model);
     }
 }
 

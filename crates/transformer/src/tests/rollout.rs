@@ -207,18 +207,16 @@ fn log_probs_are_those_of_the_quantised_policy() {
         let gap = update(&mut exact, &of_f32).logprob_gap_max;
         assert!(gap < 1e-6, "{gap}");
 
-        // Against the model's own weights: about 0.006 on average, at most 0.03.
+        // Against the model's own weights: 0.009 on average and at most 0.075 nats.
         let mut model = int8_model(family, false);
         let of_int8 = generate(&mut model);
         let mut expected = dequantised(&model);
         let report = update(&mut model, &of_int8);
-        println!("gap: mean {}, max {}", report.logprob_gap_mean, report.logprob_gap_max);
         assert!(report.logprob_gap_mean > 1e-3 && report.logprob_gap_max < 0.1, "{report:?}");
 
-        // Against the weights that the copies stand for, only the rounding of the activations is left. Were a prompt,
-        // a layer or the head computed with other weights, the gap would be that of above.
+        // Against the weights that the copies stand for, only the rounding of the activations is left: at most 0.0015.
+        // Were a prompt, a layer or the head computed with other weights, the gap would be that of above.
         let same_policy = update(&mut expected, &of_int8).logprob_gap_max;
-        println!("of the same weights: max {same_policy}");
         assert!(same_policy < report.logprob_gap_max / 10.0, "{same_policy} {report:?}");
     }
 }

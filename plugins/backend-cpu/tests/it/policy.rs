@@ -226,7 +226,8 @@ fn rollout_and_report(policy: &mut dyn Policy) -> (Vec<Vec<Completion>>, UpdateR
         })
     });
     let mut request = update_request();
-    (request.sequences, request.optimizer.learning_rate) = (sequences.collect(), 1e-9);
+    request.sequences = sequences.collect();
+    (request.loss.temperature, request.optimizer.learning_rate) = (1.0, 1e-9);
     let report = policy.update(&request, &Quiet).unwrap();
     (completions, report)
 }
@@ -245,7 +246,7 @@ fn int8_rollouts_differ_a_little_from_the_policy_that_learns() {
     assert!(report.logprob_gap_max < 2e-5, "{report:?}");
 
     let (of_int8, report) = rollout_and_report(&mut *open(RolloutWeights::Int8, 2, 64, None));
-    println!("gap: mean {}, max {}", report.logprob_gap_mean, report.logprob_gap_max);
+    // 0.015 on average, at most 0.11 nats: weights of 8 bits in three layers and a head.
     assert!(report.logprob_gap_mean > 1e-3 && report.logprob_gap_max < 0.2, "{report:?}");
     assert_ne!(of_int8, of_f32);
     for (threads, max_live_rows) in [(1, 64), (3, 5), (2, 1)] {

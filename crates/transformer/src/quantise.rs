@@ -11,7 +11,7 @@
 //!   NaN, as in float32, and generation fails instead of going on with numbers that mean nothing.
 //!
 //! Activations have 13 bits rather than 16: two products of such a code and a weight's are below 2^21, so that int32 sums
-//! of 4096 of them are exact, while the error of the activations is a thirtieth of that of the weights.
+//! of 4096 of them are exact, while their steps are a thirtieth of the weights', both relative to the largest of a row.
 
 /// Largest code of a weight; they are symmetric, -128 is not used.
 pub const WEIGHT_CODES: i16 = 127;

@@ -24,7 +24,7 @@ pub(super) struct Shape {
 
 impl Shape {
     /// Activations of some rows, and the weights.
-    pub(super) fn operands<D: Device>(
+    fn operands<D: Device>(
         self,
         device: &D,
         rows: Range<usize>,
@@ -119,7 +119,7 @@ impl Case for Loss {
 }
 
 /// Temperatures, nuclei and numbers to sample each row with.
-pub(super) fn specs(n_rows: usize) -> Vec<SampleSpec> {
+fn specs(n_rows: usize) -> Vec<SampleSpec> {
     let temperature = [0.0, 1.0, 0.7, 2.0];
     let top_p = [1.0, 1.0, 0.9, 0.5, 0.01];
     (0..n_rows)
@@ -131,8 +131,10 @@ pub(super) fn specs(n_rows: usize) -> Vec<SampleSpec> {
         .collect()
 }
 
-struct Samples {
-    shape: Shape,
+/// Sampling from the logits of a matrix, or of its int8 copy.
+pub(super) struct Samples {
+    pub(super) shape: Shape,
+    pub(super) is_quantised: bool,
 }
 
 impl RowCase for Samples {
@@ -142,21 +144,24 @@ impl RowCase for Samples {
 
     fn run<D: Device>(&self, device: &D, rows: Range<usize>) -> DeviceResult<Vec<Vec<f32>>> {
         let (x, weight) = self.shape.operands(device, rows.clone())?;
-        let (tokens, logprobs) =
-            device.head_sample(&x, &weight, &specs(self.shape.n_rows)[rows])?;
-        Ok(tokens
-            .into_iter()
-            .zip(logprobs)
-            .map(|(token, logprob)| vec![token as f32, logprob])
-            .collect())
+        let specs = &specs(self.shape.n_rows)[rows];
+        let (tokens, logprobs) = if self.is_quantised {
+            let mut copy = device.quantised_zeros(self.shape.vocab, self.shape.width)?;
+            device.quantise(&weight, &mut copy)?;
+            device.quantised_head_sample(&x, &copy, specs)?
+        } else {
+            device.head_sample(&x, &weight, specs)?
+        };
+        let results = tokens.into_iter().zip(logprobs);
+        Ok(results.map(|(token, logprob)| vec![token as f32, logprob]).collect())
     }
 }
 
 /// The same tokens as the reference's. A number that falls within rounding of the border between two tokens could
 /// differ rightly; none of these few hundred does.
-fn samples_agree<D: Device>(device: &D, shape: Shape) -> Result<(), String> {
+pub(super) fn samples_agree<D: Device>(device: &D, samples: &Samples) -> Result<(), String> {
     let text = |error: crate::DeviceError| error.to_string();
-    let samples = Samples { shape };
+    let shape = samples.shape;
     let found = samples.run(device, 0..shape.n_rows).map_err(text)?;
     let wanted = samples.run(&Reference, 0..shape.n_rows).map_err(text)?;
     for (row, (found, wanted)) in found.iter().zip(&wanted).enumerate() {
@@ -218,12 +223,12 @@ pub(super) fn check<D: Device>(checks: &mut Checks<'_, D>) {
                 &Loss { shape, loss },
             );
         }
-        let result = samples_agree(checks.device, shape);
+        let result = samples_agree(checks.device, &Samples { shape, is_quantised: false });
         checks.record(format!("head_sample, {on}"), result);
     }
     let shape = Shape { vocab: 333, width: 24, n_rows: 40 };
     checks.rows_agree("rows of head_scores".to_owned(), &Scores { shape, temperature: 0.9 });
-    checks.rows_agree("rows of head_sample".to_owned(), &Samples { shape });
+    checks.rows_agree("rows of head_sample".to_owned(), &Samples { shape, is_quantised: false });
     let result = first_among_equals(checks.device);
     checks.record("greedy head_sample among equals".to_owned(), result);
 }

@@ -2,13 +2,9 @@
 
 use std::ops::Range;
 
-use super::head::{Shape, specs};
-use super::{
-    Case, Checks, Outputs, RowCase, close, download, numbers, same_bits, split_rows, upload,
-    upload_matrix,
-};
+use super::head::{Samples, Shape, samples_agree};
+use super::{Case, Checks, Outputs, RowCase, download, numbers, split_rows, upload, upload_matrix};
 use crate::device::{Device, DeviceResult};
-use crate::reference::Reference;
 
 /// Exact integers, rounded to float32 once and multiplied twice.
 const PRODUCT: f32 = 1e-6;
@@ -175,42 +171,6 @@ fn not_finite<D: Device>(device: &D) -> DeviceResult<Result<(), String>> {
     Ok(Ok(()))
 }
 
-struct Samples {
-    shape: Shape,
-}
-
-impl RowCase for Samples {
-    fn n_rows(&self) -> usize {
-        self.shape.n_rows
-    }
-
-    fn run<D: Device>(&self, device: &D, rows: Range<usize>) -> DeviceResult<Vec<Vec<f32>>> {
-        let (x, weight) = self.shape.operands(device, rows.clone())?;
-        let mut copy = device.quantised_zeros(self.shape.vocab, self.shape.width)?;
-        device.quantise(&weight, &mut copy)?;
-        let specs = &specs(self.shape.n_rows)[rows];
-        let (tokens, logprobs) = device.quantised_head_sample(&x, &copy, specs)?;
-        let results = tokens.into_iter().zip(logprobs);
-        Ok(results.map(|(token, logprob)| vec![token as f32, logprob]).collect())
-    }
-}
-
-/// The same tokens as the reference's, but where a number falls within rounding of the border between two, which none
-/// of these does.
-fn samples_agree<D: Device>(device: &D, shape: Shape) -> Result<(), String> {
-    let text = |error: crate::DeviceError| error.to_string();
-    let samples = Samples { shape };
-    let found = samples.run(device, 0..shape.n_rows).map_err(text)?;
-    let wanted = samples.run(&Reference, 0..shape.n_rows).map_err(text)?;
-    for (row, (found, wanted)) in found.iter().zip(&wanted).enumerate() {
-        same_bits(&found[..1], &wanted[..1])
-            .map_err(|difference| format!("token of row {row}: {difference}"))?;
-        close(&found[1..], &wanted[1..], 1e-4)
-            .map_err(|difference| format!("log-prob of row {row}: {difference}"))?;
-    }
-    Ok(())
-}
-
 pub(super) fn check<D: Device>(checks: &mut Checks<'_, D>) {
     for (n_out, n_in, n_rows) in SHAPES {
         let shape = (n_out, n_in);
@@ -230,10 +190,13 @@ pub(super) fn check<D: Device>(checks: &mut Checks<'_, D>) {
     checks.record("quantised_linear of what is not finite".to_owned(), result);
     for (vocab, width, n_rows) in [(1, 3, 2), (50, 9, 1), (333, 24, 40), (2100, 8, 19)] {
         let shape = Shape { vocab, width, n_rows };
-        let result = samples_agree(checks.device, shape);
+        let result = samples_agree(checks.device, &Samples { shape, is_quantised: true });
         let name = format!("quantised_head_sample, {n_rows} rows of {width}, {vocab} tokens");
         checks.record(name, result);
     }
     let shape = Shape { vocab: 333, width: 24, n_rows: 40 };
-    checks.rows_agree("rows of quantised_head_sample".to_owned(), &Samples { shape });
+    checks.rows_agree(
+        "rows of quantised_head_sample".to_owned(),
+        &Samples { shape, is_quantised: true },
+    );
 }

@@ -8,8 +8,10 @@ use crate::draw::Draws;
 use crate::program::Sketch;
 use crate::solved::{Call, Noted, Plan, Solved, solve};
 
-/// Statements of a function in pre-training, and how often.
+/// Statements of a function that is asked about, and how often.
 const N_STATEMENTS: [(usize, usize); 4] = [(0, 10), (1, 22), (2, 30), (MAX_STATEMENTS, 38)];
+/// Statements of a function that is proposed: what is too short has nothing to teach.
+const N_PROPOSED_STATEMENTS: [(usize, usize); 2] = [(2, 20), (MAX_STATEMENTS, 80)];
 /// Most of them. Held-out functions have more.
 pub(crate) const MAX_STATEMENTS: usize = 3;
 /// Inputs of an induction task; half of them are shown to the solver.
@@ -18,7 +20,7 @@ pub(crate) const INDUCTION_INPUTS: usize = 6;
 /// operation a line. The others are direct: bare answers, or a program that is one expression. That is what a model like
 /// this has to find out for itself: which manner pays.
 const CAREFUL_PERCENT: usize = 80;
-/// Of a hundred phrases of a description, so many are written down.
+/// Of a hundred phrases of a task's description, so many are written down; the examples tell the others.
 const TOLD_PERCENT: usize = 95;
 /// Calls of one function in a document of direct answers: reading a program is dear, so it is asked about twice. Notes
 /// about a second call would be copied from those about the first, and nobody would learn to follow the program.
@@ -66,6 +68,10 @@ impl Topic {
         }
     }
 
+    const fn is_proposal(self) -> bool {
+        matches!(self, Self::ProposeDeduction | Self::ProposeAbduction | Self::ProposeInduction)
+    }
+
     const fn n_calls(self, is_careful: bool) -> usize {
         match self {
             Self::Induction | Self::ProposeInduction => INDUCTION_INPUTS,
@@ -94,7 +100,10 @@ pub(crate) fn plan(mut draws: Draws, topic: Topic, n_statements: usize, is_caref
 pub(crate) fn training_plan(seed: u64, index: u64) -> Plan {
     let mut draws = Draws::of(seed, index);
     let topic = draws.weighted(&TOPICS);
-    let n_statements = draws.weighted(&N_STATEMENTS);
+    let n_statements = match topic.is_proposal() {
+        true => draws.weighted(&N_PROPOSED_STATEMENTS),
+        false => draws.weighted(&N_STATEMENTS),
+    };
     let is_careful = draws.chance(CAREFUL_PERCENT);
     plan(draws, topic, n_statements, is_careful)
 }
@@ -148,7 +157,7 @@ pub(crate) fn documents(
             }
             Topic::ProposeInduction => {
                 let reference = call_task("deduction", program, input, output);
-                let message = message(&plan.sketch, &mut plan.draws);
+                let message = plan.sketch.words().join(", then ");
                 let lines: String =
                     calls.iter().map(|call| format!("f({})\n", call.input.python)).collect();
                 let question = propose(domain, kind, vec![reference], &mut plan.draws)?;
@@ -224,7 +233,7 @@ fn noted(Noted { canonical, python }: &Noted) -> serde_json::Value {
     json!({"canonical": canonical, "python": python})
 }
 
-/// What the function does, with gaps: whoever proposes does not tell everything.
+/// What the function does, with gaps.
 pub(crate) fn message(sketch: &Sketch, draws: &mut Draws) -> String {
     let told: Vec<&str> = sketch
         .words()

@@ -175,15 +175,28 @@ pub(crate) const fn loops(on: Type) -> &'static [Loop] {
     }
 }
 
-/// Names of variables of the given type.
-pub(crate) const fn names(of: Type) -> &'static [&'static str] {
+/// Names of variables of the given type, in alphabetical order: the letter tells the place in a function, what follows it
+/// the type. Letters of texts, of functions and of items are left out.
+pub(crate) const fn names(of: Type) -> &'static [&'static str; N_NAMES] {
     match of {
-        Int => const { &["n", "m", "p", "q", "r", "x", "y"] },
-        Str => const { &["s", "t", "u", "a", "b", "w"] },
-        List => const { &["xs", "ys", "zs", "us", "vs", "ws"] },
-        Dict => const { &["d", "e", "h"] },
+        Int => &["d", "h", "j", "l", "m", "n", "p", "q", "r", "s", "t", "u", "w", "x", "y", "z"],
+        Str => &[
+            "dt", "ht", "jt", "lt", "mt", "nt", "pt", "qt", "rt", "st", "tt", "ut", "wt", "xt",
+            "yt", "zt",
+        ],
+        List => &[
+            "ds", "hs", "js", "ls", "ms", "ns", "ps", "qs", "rs", "ss", "ts", "us", "ws", "xs",
+            "ys", "zs",
+        ],
+        Dict => &[
+            "dd", "hd", "jd", "ld", "md", "nd", "pd", "qd", "rd", "sd", "td", "ud", "wd", "xd",
+            "yd", "zd",
+        ],
     }
 }
+
+/// Letters of names.
+pub(crate) const N_NAMES: usize = 16;
 
 /// A random value of the given type, as Python text.
 pub(crate) fn argument(of: Type, draws: &mut Draws) -> String {

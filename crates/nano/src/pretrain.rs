@@ -48,7 +48,7 @@ impl Default for Recipe {
     fn default() -> Self {
         Self {
             seed: 1,
-            n_plans: 155_000,
+            n_plans: 170_000,
             save_every: 2_048,
             batch: 16,
             learning_rate: 4e-3,

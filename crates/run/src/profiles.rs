@@ -140,7 +140,7 @@ fn nano() -> RunConfig {
     RunConfig {
         profile: Profile::Nano,
         model: NANO.to_owned(),
-        steps: 60,
+        steps: 40,
         selfplay: SelfPlayConfig {
             batch_size: 16,
             learnability_samples: 8,

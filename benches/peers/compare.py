@@ -1,0 +1,130 @@
+#!/usr/bin/env python3
+"""Ours and theirs, in turns, on the same machine: A B C A B C ...
+
+    cargo xtask model pull smollm2-135m
+    pip install torch transformers llama-cpp-python
+    python benches/peers/compare.py --rounds 3 --gguf ~/.cache/azr/models/smollm2-135m/model.gguf --save 2026-01-31-my-machine
+
+A peer whose package or file is missing is left out, and said so. Prints one table of medians over the rounds with the
+lowest and the highest, and the load of the machine; with --save it goes to benches/results/FOLDER/peers.md.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+# An operation: its name, our bench and the line of its table, and the arguments of the peers' scripts.
+OPERATIONS = [
+    ("decode, batch 1", "decode", "SmolLM2-135M, batch 1", ["decode", "--batch", "1"]),
+    ("decode, batch 1, int8", "decode", "SmolLM2-135M, batch 1, int8", ["decode", "--batch", "1"]),
+    ("decode, batch 32", "decode", "SmolLM2-135M, batch 32", ["decode", "--batch", "32"]),
+    ("decode, batch 64", "decode", "SmolLM2-135M, batch 64", ["decode", "--batch", "64"]),
+    ("prefill, 2 x 512 tokens", "prefill", "SmolLM2-135M, 2 x 512 tokens", ["prefill"]),
+    ("update, a group of 8", "update", "SmolLM2-135M, group of 8", ["update"]),
+    ("update, every token trained", "update", "SmolLM2-135M, every token trained", ["train"]),
+]
+PEERS = {"PyTorch": "torch_llama.py", "llama.cpp": "llama_cpp.py"}
+
+
+def ours(bench, line):
+    """Tokens per second of a line of one of our benches."""
+    # The filter is a regular expression; criterion runs only what matches.
+    command = ["cargo", "bench", "--workspace", "--bench", bench, "--", f"^{line}$"]
+    subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
+    table = json.loads((target / "bench" / f"{bench}.json").read_text())
+    [found] = [entry for entry in table["lines"] if entry["name"] == line]
+    return {"rate": found["rate"][0], "floor": found["floor_s"] / found["median_s"]}
+
+
+def theirs(command):
+    """What a peer's script prints, or nothing where it has no such operation or cannot run."""
+    done = subprocess.run([sys.executable, *command], capture_output=True, text=True)
+    if done.returncode != 0:
+        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        print(f"left out: {' '.join(command[0].split('/')[-1:] + command[1:])}: {lines[-1]}", file=sys.stderr)
+        return None
+    return json.loads(done.stdout)
+
+
+def measure(operation, rounds, gguf):
+    _, bench, line, arguments = operation
+    commands = {"PyTorch": [str(HERE / PEERS["PyTorch"]), *arguments]}
+    # llama.cpp does not train.
+    if gguf and bench != "update":
+        commands["llama.cpp"] = [str(HERE / PEERS["llama.cpp"]), gguf, *arguments]
+    results = {"azr": []} | {peer: [] for peer in commands}
+    for _ in range(rounds):
+        results["azr"].append(ours(bench, line))
+        for peer, command in list(commands.items()):
+            found = theirs(command)
+            if found is None:
+                del commands[peer]
+            else:
+                results[peer].append(found)
+    return results
+
+
+def spread(results):
+    rates = [result["rate"] for result in results]
+    if not rates:
+        return "–"
+    return f"{statistics.median(rates):.0f} ({min(rates):.0f} to {max(rates):.0f})"
+
+
+def row(name, results):
+    our_rate = statistics.median(result["rate"] for result in results["azr"])
+    cells = [name, spread(results["azr"]), f"{statistics.median(r['floor'] for r in results['azr']):.2f}"]
+    for peer in PEERS:
+        found = results.get(peer, [])
+        cells.append(spread(found))
+        cells.append(f"{our_rate / statistics.median(r['rate'] for r in found):.1f}" if found else "–")
+    return "| " + " | ".join(cells) + " |"
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--gguf", help="SmolLM2-135M for llama.cpp")
+    parser.add_argument("--only", default="", help="operations whose names contain this")
+    parser.add_argument("--save", metavar="FOLDER", help="folder below benches/results")
+    arguments = parser.parse_args()
+    load = os.getloadavg()[0]
+    rows, versions = [], {}
+    for operation in OPERATIONS:
+        name = operation[0]
+        if arguments.only not in name:
+            continue
+        print(f"{name} ...", file=sys.stderr)
+        results = measure(operation, arguments.rounds, arguments.gguf)
+        versions |= {peer: r["version"] for peer, found in results.items() for r in found if "version" in r}
+        rows.append(row(name, results))
+        print(rows[-1], file=sys.stderr)
+    text = "\n".join(
+        [
+            "## SmolLM2-135M beside its peers",
+            "",
+            f"Tokens per second: median (lowest to highest) of {arguments.rounds} rounds in turns; load before {load:.1f}; "
+            f"{', '.join(versions.values()) or 'no peers'}.",
+            "",
+            "| operation | azr | of its floor | " + " | ".join(f"{peer} | azr / {peer}" for peer in PEERS) + " |",
+            "|---" * (3 + 2 * len(PEERS)) + "|",
+            *rows,
+            "",
+        ]
+    )
+    print(text)
+    if arguments.save:
+        folder = ROOT / "benches" / "results" / arguments.save
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "peers.md").write_text(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -126,7 +126,7 @@ fn nano() -> RunConfig {
     let mut optimizer = EngineChoice::named("policy-gradient");
     optimizer.options = toml::toml! {
         estimator = "prompt_relative"
-        learning_rate = 1e-4
+        learning_rate = 4e-5
         solver_weight = 0.3
     };
     // As it was taught in pre-training.
@@ -140,9 +140,9 @@ fn nano() -> RunConfig {
     RunConfig {
         profile: Profile::Nano,
         model: NANO.to_owned(),
-        steps: 40,
+        steps: 50,
         selfplay: SelfPlayConfig {
-            batch_size: 16,
+            batch_size: 48,
             learnability_samples: 8,
             reuse_estimates: true,
             answers_per_task: 8,

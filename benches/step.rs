@@ -2,7 +2,8 @@
 //! generation, execution and update.
 //!
 //! `cargo xtask bench step [STEPS]`. The learning rate is 0, so that every step has the same work on the average: a
-//! model that learns writes longer answers.
+//! model that learns writes longer answers. Steps have a third of the profile's tasks, and weigh what does not grow
+//! with them three times as much.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -10,6 +11,7 @@
 )]
 
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 
 use azr_run::MetricsLine;
@@ -27,6 +29,7 @@ fn main() {
         .args(["train", "--steps", &n_steps.to_string(), "--run-dir"])
         .arg(&run)
         .args(["--set", "optimizer.options.learning_rate=0.0", "--set", "eval.sets=[]"])
+        .args(["--set", "selfplay.batch_size=16"])
         .status()
         .unwrap();
     assert!(status.success());
@@ -47,7 +50,17 @@ fn main() {
     let (early, late) = (mean(&lines[WINDOW..2 * WINDOW]), mean(&lines[lines.len() - WINDOW..]));
     let total: f64 = lines.iter().map(|line| seconds(line)).sum();
     let inside: f64 = lines.iter().map(|line| phases(line)).sum();
-    println!("steps {WINDOW} to {}: {early:.3} s each", 2 * WINDOW);
-    println!("the last {WINDOW} of {n_steps}: {late:.3} s each, {:.3} of that", late / early);
-    println!("outside the phases: {:.2} % of {total:.0} s", 100.0 * (1.0 - inside / total));
+    let text = format!(
+        "## step\n\n\
+         * steps {WINDOW} to {}: {early:.3} s each\n\
+         * the last {WINDOW} of {n_steps}: {late:.3} s each, {:.3} of that\n\
+         * outside the phases: {:.2} % of {total:.0} s\n",
+        2 * WINDOW,
+        late / early,
+        100.0 * (1.0 - inside / total)
+    );
+    println!("{text}");
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("../bench");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("step.md"), text).unwrap();
 }

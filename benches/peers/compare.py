@@ -2,7 +2,7 @@
 """Ours and theirs, in turns, on the same machine: A B C A B C ...
 
     cargo xtask model pull smollm2-135m
-    pip install torch transformers llama-cpp-python
+    pip install torch transformers trl llama-cpp-python
     python benches/peers/compare.py --rounds 3 --gguf ~/.cache/azr/models/smollm2-135m/model.gguf --save 2026-01-31-my-machine
 
 A peer whose package or file is missing is left out, and said so. Prints one table of medians over the rounds with the
@@ -19,17 +19,19 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-# An operation: its name, our bench and the line of its table, and the arguments of the peers' scripts.
+PEERS = {"PyTorch": "torch_llama.py", "llama.cpp": "llama_cpp.py", "TRL": "trl_grpo.py"}
+# An operation: its name, our bench and the line of its table, and the arguments of the scripts of those who have it.
+GENERATING = ["PyTorch", "llama.cpp"]
 OPERATIONS = [
-    ("decode, batch 1", "decode", "SmolLM2-135M, batch 1", ["decode", "--batch", "1"]),
-    ("decode, batch 1, int8", "decode", "SmolLM2-135M, batch 1, int8", ["decode", "--batch", "1"]),
-    ("decode, batch 32", "decode", "SmolLM2-135M, batch 32", ["decode", "--batch", "32"]),
-    ("decode, batch 64", "decode", "SmolLM2-135M, batch 64", ["decode", "--batch", "64"]),
-    ("prefill, 2 x 512 tokens", "prefill", "SmolLM2-135M, 2 x 512 tokens", ["prefill"]),
-    ("update, a group of 8", "update", "SmolLM2-135M, group of 8", ["update"]),
-    ("update, every token trained", "update", "SmolLM2-135M, every token trained", ["train"]),
+    ("decode, batch 1", "decode", "SmolLM2-135M, batch 1", ["decode", "--batch", "1"], GENERATING),
+    ("decode, batch 1, int8", "decode", "SmolLM2-135M, batch 1, int8", ["decode", "--batch", "1"], GENERATING),
+    ("decode, batch 32", "decode", "SmolLM2-135M, batch 32", ["decode", "--batch", "32"], GENERATING),
+    ("decode, batch 64", "decode", "SmolLM2-135M, batch 64", ["decode", "--batch", "64"], GENERATING),
+    ("prefill, 2 x 512 tokens", "prefill", "SmolLM2-135M, 2 x 512 tokens", ["prefill"], GENERATING),
+    ("update, a group of 8", "update", "SmolLM2-135M, group of 8", ["update"], ["PyTorch"]),
+    ("update, 6 groups of 8", "update", "SmolLM2-135M, 6 groups of 8", [], ["TRL"]),
+    ("update, every token trained", "update", "SmolLM2-135M, every token trained", ["train"], ["PyTorch"]),
 ]
-PEERS = {"PyTorch": "torch_llama.py", "llama.cpp": "llama_cpp.py"}
 
 
 def ours(bench, line):
@@ -54,11 +56,12 @@ def theirs(command):
 
 
 def measure(operation, rounds, gguf):
-    _, bench, line, arguments = operation
-    commands = {"PyTorch": [str(HERE / PEERS["PyTorch"]), *arguments]}
-    # llama.cpp does not train.
-    if gguf and bench != "update":
-        commands["llama.cpp"] = [str(HERE / PEERS["llama.cpp"]), gguf, *arguments]
+    _, bench, line, arguments, peers = operation
+    commands = {}
+    for peer in peers:
+        model = [gguf] if peer == "llama.cpp" else []
+        if None not in model:
+            commands[peer] = [str(HERE / PEERS[peer]), *model, *arguments]
     results = {"azr": []} | {peer: [] for peer in commands}
     for _ in range(rounds):
         results["azr"].append(ours(bench, line))

@@ -50,6 +50,21 @@ impl Device for Cpu {
         Ok(())
     }
 
+    fn copy_within(
+        &self,
+        buffer: &mut Buffer,
+        from: usize,
+        to: usize,
+        len: usize,
+    ) -> DeviceResult<()> {
+        let n_held = buffer.0.len();
+        ensure(from.max(to).saturating_add(len) <= n_held, || {
+            format!("{len} numbers from {from} to {to} are not all within {n_held}")
+        })?;
+        buffer.0.copy_within(from..from + len, to);
+        Ok(())
+    }
+
     fn read(&self, buffer: &Buffer, offset: usize, out: &mut [f32]) -> DeviceResult<()> {
         let from = buffer.0.get(offset..).and_then(|from| from.get(..out.len()));
         ensure(from.is_some(), || {

@@ -19,6 +19,21 @@ impl<D: Device> KvCache<D> {
         Ok(Self { layers: (0..model.config.n_layers).map(layer).collect::<DeviceResult<_>>()? })
     }
 
+    /// Copies the rows from `from` on to those from `to` on.
+    pub(crate) fn copy_rows(
+        &mut self,
+        model: &Model<D>,
+        from: usize,
+        to: usize,
+        n_rows: usize,
+    ) -> DeviceResult<()> {
+        let width = model.config.n_kv_heads * model.config.head_dim;
+        for buffer in self.layers.iter_mut().flat_map(|(k, v)| [k, v]) {
+            model.device.copy_within(buffer, from * width, to * width, n_rows * width)?;
+        }
+        Ok(())
+    }
+
     /// Keys and values of one layer.
     pub(crate) fn layer_mut(&mut self, index: usize) -> (&mut D::Buffer, &mut D::Buffer) {
         let (k, v) = &mut self.layers[index];

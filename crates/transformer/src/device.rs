@@ -181,6 +181,14 @@ pub trait Device: Send + Sync + 'static {
     fn write(&self, buffer: &mut Self::Buffer, offset: usize, values: &[f32]) -> DeviceResult<()>;
     /// Copies `buffer[offset..]` to `out`.
     fn read(&self, buffer: &Self::Buffer, offset: usize, out: &mut [f32]) -> DeviceResult<()>;
+    /// Copies `buffer[from..from + len]` to `buffer[to..to + len]`, which may overlap.
+    fn copy_within(
+        &self,
+        buffer: &mut Self::Buffer,
+        from: usize,
+        to: usize,
+        len: usize,
+    ) -> DeviceResult<()>;
     /// Sets every value to 0.
     fn clear(&self, buffer: &mut Self::Buffer) -> DeviceResult<()>;
     /// A zeroed matrix. Any `n_out`, `n_in` of at least 1.

@@ -97,6 +97,18 @@ impl Device for Reference {
         Ok(())
     }
 
+    fn copy_within(
+        &self,
+        buffer: &mut Values,
+        from: usize,
+        to: usize,
+        len: usize,
+    ) -> DeviceResult<()> {
+        need_lengths(&[(buffer, from.max(to).saturating_add(len))])?;
+        buffer.0.copy_within(from..from + len, to);
+        Ok(())
+    }
+
     fn read(&self, buffer: &Values, offset: usize, out: &mut [f32]) -> DeviceResult<()> {
         need_lengths(&[(buffer, offset + out.len())])?;
         for (to, &from) in out.iter_mut().zip(&buffer.0[offset..]) {

@@ -116,7 +116,7 @@ fn update_request(model: &Model<Reference>, loss: LossSpec, gaps: &[f32]) -> Upd
 }
 
 /// Ids as the letters from `a`; 16 has no bytes and ends a response.
-fn vocabulary() -> Vocabulary {
+pub(crate) fn vocabulary() -> Vocabulary {
     let bytes = (0..16_u8).map(|id| vec![b'a' + id]).chain([Vec::new()]).collect();
     Vocabulary { bytes, eos: vec![16] }
 }

@@ -164,8 +164,16 @@ impl Case for Rows {
         device.add(&src, &mut sum, 39 * self.width)?;
         let mut cleared = upload(device, &numbers(19, 100))?;
         device.clear(&mut cleared)?;
-        let outputs =
-            [("gathered", gathered), ("scattered", scattered), ("sum", sum), ("cleared", cleared)];
+        let mut copied = upload(device, &numbers(19, 100))?;
+        device.copy_within(&mut copied, 3, 60, 40)?;
+        device.copy_within(&mut copied, 70, 50, 30)?;
+        let outputs = [
+            ("gathered", gathered),
+            ("scattered", scattered),
+            ("sum", sum),
+            ("cleared", cleared),
+            ("copied", copied),
+        ];
         outputs.into_iter().map(|(name, buffer)| Ok((name, download(device, &buffer)?))).collect()
     }
 }

@@ -1,5 +1,6 @@
 //! One wave: admission, prefill and decoding steps.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 
 use azr_plugin::{CallContext, Completion, FinishReason, GenerateRequest, Sampling};
@@ -14,6 +15,9 @@ use crate::model::Model;
 use crate::quantised::QuantisedParameters;
 use crate::rows::PackedRows;
 use crate::text::ResponseText;
+
+/// Fewest tokens at the beginning of two prompts for which one takes the other's keys and values.
+const MIN_HEADER: usize = 16;
 
 /// The state of a running wave.
 pub(super) struct Wave<'a, D: Device> {
@@ -210,10 +214,44 @@ impl<'a, D: Device> Wave<'a, D> {
         }
     }
 
-    /// Computes the prompts of admitted samples that are not complete, several in a pass.
-    fn prefill(&mut self, context: &dyn CallContext) -> Result<()> {
+    /// Copies what the cache already has of the beginnings of prompts: instructions and examples that prompts have in
+    /// common are computed once. A key and a value are functions of the tokens up to theirs, whatever was computed
+    /// beside them, so no bit is another.
+    fn copy_headers(&mut self) -> Result<()> {
+        for live in &self.live {
+            let Prompt { tokens, resident: Some(resident), .. } = &self.prompts[live.sample.prompt]
+            else {
+                continue;
+            };
+            let held = self.prompts.iter().filter_map(|other| {
+                let from = other.resident.as_ref()?;
+                let n_done = &other.tokens[..from.n_done];
+                Some((n_shared(tokens, n_done), from.first_row))
+            });
+            let Some((len, from)) = held.max_by_key(|&(len, from)| (len, Reverse(from))) else {
+                continue;
+            };
+            let (n_done, to) = (resident.n_done, resident.first_row);
+            if len < n_done + MIN_HEADER {
+                continue;
+            }
+            self.cache.copy_rows(self.model, from + n_done, to + n_done, len - n_done)?;
+            if let Some(resident) = &mut self.prompts[live.sample.prompt].resident {
+                resident.n_done = len;
+            }
+        }
+        Ok(())
+    }
+
+    /// Computes the prompts of admitted samples that are not complete, several in a pass. Returns how many rows were
+    /// computed.
+    fn prefill(&mut self, context: &dyn CallContext) -> Result<usize> {
         let hidden = self.model.config.hidden_size;
+        let mut n_computed = 0;
         loop {
+            self.copy_headers()?;
+            // Prompts that this pass works on.
+            let mut computed: Vec<&[u32]> = Vec::new();
             let mut rows = PackedRows::default();
             let mut cache_rows = Vec::new();
             // Prompts that this pass completes, with their last row.
@@ -225,11 +263,17 @@ impl<'a, D: Device> Wave<'a, D> {
                 }
                 let prompt = &mut self.prompts[prompt_index];
                 let Some(resident) = &mut prompt.resident else { continue };
+                // What another one is about to have is worth waiting for.
+                let enough = resident.n_done + MIN_HEADER;
+                if computed.iter().any(|other| n_shared(prompt.tokens, other) >= enough) {
+                    continue;
+                }
                 let rest = &prompt.tokens[resident.n_done..];
                 let n_new = rest.len().min(self.limits.prefill_rows - rows.len());
                 if n_new == 0 {
                     continue;
                 }
+                computed.push(prompt.tokens);
                 let own = KeySpan { start: resident.first_row, len: resident.n_done + n_new };
                 cache_rows.extend(
                     (own.start + resident.n_done..own.start + own.len).map(|row| row as u32),
@@ -241,8 +285,9 @@ impl<'a, D: Device> Wave<'a, D> {
                 }
             }
             if rows.len() == 0 {
-                return Ok(());
+                return Ok(n_computed);
             }
+            n_computed += rows.len();
             let rows = rows.all_final();
             let target = Rollout { cache: &mut self.cache, rows: &cache_rows, copies: self.copies };
             self.model.forward(&rows, &mut self.activations, Some(target), context)?;
@@ -348,6 +393,13 @@ impl Live<'_> {
     }
 }
 
+/// Tokens at the beginning of `prompt` that `other` begins with too, but for the last token of `prompt`, whose final
+/// state is in no cache.
+fn n_shared(prompt: &[u32], other: &[u32]) -> usize {
+    let own = &prompt[..prompt.len().saturating_sub(1)];
+    own.iter().zip(other).take_while(|(a, b)| a == b).count()
+}
+
 /// Rows of cache: what the wave can use at once, within the limit.
 fn cache_rows<D: Device>(
     model: &Model<D>,
@@ -376,4 +428,58 @@ fn cache_rows<D: Device>(
     let wanted = largest(prompts.iter().map(|prompt| prompt.tokens.len()).collect())
         .saturating_add(largest(samples.iter().map(Sample::n_rows).collect()));
     Ok(wanted.min(limit))
+}
+
+#[cfg(test)]
+mod tests {
+    use azr_plugin::Quiet;
+    use azr_weights::Family;
+
+    use super::*;
+    use crate::tests::{tiny_model, vocabulary};
+
+    /// Prompts of which three begin with the same 20 tokens, one of them ending there.
+    fn requests() -> Vec<GenerateRequest> {
+        let header: Vec<u32> = (0..20).map(|i| (i * 5 + 3) % 17).collect();
+        let sampling =
+            Sampling { temperature: 1.0, top_p: 1.0, max_new_tokens: 5, stop: Vec::new() };
+        [&[1, 2, 3][..], &[4], &[], &[1, 2, 5]]
+            .map(|rest| [&header[..], rest].concat())
+            .into_iter()
+            .chain([vec![9, 9]])
+            .map(|prompt| GenerateRequest { prompt, seeds: vec![1, 2], sampling: sampling.clone() })
+            .collect()
+    }
+
+    #[test]
+    fn what_prompts_begin_with_is_computed_once() {
+        let (model, requests) = (tiny_model(Family::Llama, true), requests());
+        // All of the first prompt, and what the others add to what they share with it, the last token at least. In passes
+        // of 21 rows the fourth finds 21 tokens there, not the 22 that it shares.
+        for (prefill_rows, n_rows) in [(512, 23 + 1 + 1 + 1 + 2), (21, 23 + 1 + 1 + 2 + 2)] {
+            let limits = GenerateLimits { prefill_rows, ..GenerateLimits::default() };
+            let vocabulary = vocabulary();
+            let mut wave = Wave::new(&model, &requests, &vocabulary, &limits).unwrap();
+            wave.admit();
+            assert_eq!(wave.prefill(&Quiet).unwrap(), n_rows);
+            assert_eq!(wave.prefill(&Quiet).unwrap(), 0);
+        }
+    }
+
+    #[test]
+    fn nobody_can_tell_who_computed_a_header() {
+        let (mut model, requests) = (tiny_model(Family::Qwen2, false), requests());
+        let mut generate = |requests: &[GenerateRequest], limits: &GenerateLimits| {
+            model.generate(requests, &vocabulary(), limits, &Quiet).unwrap()
+        };
+        let alone: Vec<Vec<Completion>> = requests
+            .iter()
+            .flat_map(|request| generate(std::slice::from_ref(request), &GenerateLimits::default()))
+            .collect();
+        for (max_live_rows, prefill_rows) in [(64, 512), (3, 17), (2, 512), (64, 5)] {
+            let limits =
+                GenerateLimits { max_live_rows, prefill_rows, ..GenerateLimits::default() };
+            assert_eq!(generate(&requests, &limits), alone);
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Decoding: the time of one step, which makes a token for every live sample.
 //!
 //! Prompts of 150 tokens, each shared by up to 8 samples, weights of SmolLM2-135M's and Qwen2.5-Coder-0.5B's shapes,
-//! float32 and int8.
+//! float32, bfloat16 and int8.
 //! `cargo xtask bench decode [FILTER]`
 #![expect(clippy::unwrap_used, reason = "a bench ends at its first surprise")]
 
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use azr_bench::{Shape, Suite, Work, qwen2_5_0_5b, smollm2_135m};
 use azr_cpu::Cpu;
 use azr_plugin::{CallContext, GenerateRequest, Sampling};
-use azr_transformer::{GenerateLimits, Model, RolloutWeights, TrainingOptions, Vocabulary};
+use azr_transformer::{CopyFormat, GenerateLimits, Model, TrainingOptions, Vocabulary};
 
 const N_PROMPT: usize = 150;
 const N_NEW: usize = 25;
@@ -62,7 +62,11 @@ fn main() {
         let mut model = Model::random(cpu.clone(), config.clone(), 1).unwrap();
         let shape = Shape(&config);
         let n_weights = shape.body() + shape.head();
-        let rollouts = [(RolloutWeights::F32, 4.0, ""), (RolloutWeights::Int8, 1.0, ", int8")];
+        let rollouts = [
+            (None, 4.0, ""),
+            (Some(CopyFormat::Bf16), 2.0, ", bf16"),
+            (Some(CopyFormat::Int8), 1.0, ", int8"),
+        ];
         for (&batch, (rollout_weights, weight_bytes, suffix)) in
             batches.iter().flat_map(|batch| rollouts.map(|rollout| (batch, rollout)))
         {

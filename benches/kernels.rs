@@ -7,7 +7,7 @@ use azr_bench::{Shape, Suite, Work, smollm2_135m};
 use azr_cpu::Cpu;
 use azr_plugin::LossSpec;
 use azr_transformer::{
-    AdamStep, AttentionSequence, AttentionShape, Device, KeySpan, Moment, SampleSpec,
+    AdamStep, AttentionSequence, AttentionShape, CopyFormat, Device, KeySpan, Moment, SampleSpec,
     StatePrecision, TokenTargets,
 };
 
@@ -33,10 +33,17 @@ fn matrix(cpu: &Cpu, n_out: usize, n_in: usize) -> <Cpu as Device>::Matrix {
     matrix
 }
 
-fn copy(cpu: &Cpu, weight: &<Cpu as Device>::Matrix) -> <Cpu as Device>::Quantised {
+/// Formats of copies with the bytes of a weight.
+const FORMATS: [(CopyFormat, f64); 2] = [(CopyFormat::Bf16, 2.0), (CopyFormat::Int8, 1.0)];
+
+fn copy(
+    cpu: &Cpu,
+    weight: &<Cpu as Device>::Matrix,
+    format: CopyFormat,
+) -> <Cpu as Device>::WeightCopy {
     let (n_out, n_in) = cpu.matrix_shape(weight);
-    let mut copy = cpu.quantised_zeros(n_out, n_in).unwrap();
-    cpu.quantise(weight, &mut copy).unwrap();
+    let mut copy = cpu.copy_zeros(n_out, n_in, format).unwrap();
+    cpu.copy_write(&mut copy, weight).unwrap();
     copy
 }
 
@@ -48,7 +55,10 @@ fn products(suite: &mut Suite, cpu: &Cpu) {
     for (n_out, n_in) in [(INNER, HIDDEN), (HIDDEN, INNER), (192, HIDDEN), (VOCAB, HIDDEN)] {
         let n_matrices = (COLD_VALUES / (n_out * n_in)).clamp(1, 30);
         let weights: Vec<_> = (0..n_matrices).map(|_| matrix(cpu, n_out, n_in)).collect();
-        let copies: Vec<_> = weights.iter().map(|weight| copy(cpu, weight)).collect();
+        let copies = FORMATS.map(|(format, weight_bytes)| {
+            let copies = weights.iter().map(|weight| copy(cpu, weight, format));
+            (format, weight_bytes, copies.collect::<Vec<_>>())
+        });
         let mut gradient = cpu.matrix_zeros(n_out, n_in).unwrap();
         for rows in [1, 8, 32, 128, 512] {
             if n_out == VOCAB && rows > 128 {
@@ -64,11 +74,13 @@ fn products(suite: &mut Suite, cpu: &Cpu) {
                 cpu.linear(&x, rows, &weights[turn % n_matrices], None, &mut y).unwrap();
             });
             // Arithmetic with integers counts as that with float32, which a machine may exceed.
-            let name = format!("quantised_linear {shape}");
-            suite.bench(&name, work(flops, bytes / 4.0), || {
-                turn += 1;
-                cpu.quantised_linear(&x, rows, &copies[turn % n_matrices], None, &mut y).unwrap();
-            });
+            for (format, weight_bytes, copies) in &copies {
+                let name = format!("copy_linear, {format:?}, {shape}");
+                suite.bench(&name, work(flops, weight_bytes / 4.0 * bytes), || {
+                    turn += 1;
+                    cpu.copy_linear(&x, rows, &copies[turn % n_matrices], None, &mut y).unwrap();
+                });
+            }
             if rows < 128 {
                 continue;
             }
@@ -212,11 +224,14 @@ fn head(suite: &mut Suite, cpu: &Cpu) {
     let config = smollm2_135m();
     let n_head = Shape(&config).head();
     let weight = matrix(cpu, VOCAB, HIDDEN);
-    let mut int8 = copy(cpu, &weight);
+    let mut copies = FORMATS.map(|(format, bytes)| (format, bytes, copy(cpu, &weight, format)));
     let mut d_weight = cpu.matrix_zeros(VOCAB, HIDDEN).unwrap();
-    suite.bench("quantise, 28 M weights", work(0.0, 5.0 * n_head), || {
-        cpu.quantise(&weight, &mut int8).unwrap();
-    });
+    for (format, weight_bytes, copy) in &mut copies {
+        let name = format!("copy_write, {format:?}, 28 M weights");
+        suite.bench(&name, work(0.0, (4.0 + *weight_bytes) * n_head), || {
+            cpu.copy_write(copy, &weight).unwrap();
+        });
+    }
     for rows in [1, 32] {
         let x = buffer(cpu, rows * HIDDEN);
         let specs = vec![SampleSpec { temperature: 1.0, top_p: 1.0, uniform: 0.5 }; rows];
@@ -224,10 +239,12 @@ fn head(suite: &mut Suite, cpu: &Cpu) {
         suite.bench(&format!("head_sample, {rows} rows"), floor, || {
             drop(cpu.head_sample(&x, &weight, &specs).unwrap());
         });
-        let floor = work(2.0 * rows as f64 * n_head, n_head);
-        suite.bench(&format!("quantised_head_sample, {rows} rows"), floor, || {
-            drop(cpu.quantised_head_sample(&x, &int8, &specs).unwrap());
-        });
+        for (format, weight_bytes, copy) in &copies {
+            let floor = work(2.0 * rows as f64 * n_head, weight_bytes * n_head);
+            suite.bench(&format!("copy_head_sample, {format:?}, {rows} rows"), floor, || {
+                drop(cpu.copy_head_sample(&x, copy, &specs).unwrap());
+            });
+        }
     }
     let rows = 256;
     let (x, mut dx) = (buffer(cpu, rows * HIDDEN), buffer(cpu, rows * HIDDEN));

@@ -32,11 +32,17 @@ fn a_plan_follows_the_settings() {
     assert_eq!((bytes(&base, "adapters"), bytes(&base, "reference")), (0, 0));
     assert!(base["total"].as_u64().unwrap() > 4 * weights);
 
-    let int8 = plan(&w, &["--model=model", "--set=backend.options.rollout_weights=int8"]);
-    let copies = bytes(&int8, "rollout_weights");
-    assert!((weights / 4..weights / 2).contains(&copies), "a byte a parameter and scales");
     assert_eq!(bytes(&base, "rollout_weights"), 0);
-    assert_eq!(int8["total"].as_u64().unwrap(), base["total"].as_u64().unwrap() + copies);
+    // Two bytes a parameter but for the norms', and one with scales.
+    for (format, bounds) in
+        [("bf16", 2 * weights / 5..weights / 2), ("int8", weights / 4..weights / 2)]
+    {
+        let option = format!("--set=backend.options.rollout_weights={format}");
+        let copying = plan(&w, &["--model=model", &option]);
+        let copies = bytes(&copying, "rollout_weights");
+        assert!(bounds.contains(&copies), "{format}: {copies} bytes for {weights}");
+        assert_eq!(copying["total"].as_u64().unwrap(), base["total"].as_u64().unwrap() + copies);
+    }
 
     let grpo = ["--model=model", "--set=optimizer.options.algorithm=grpo"];
     assert_eq!(bytes(&plan(&w, &grpo), "reference"), weights);

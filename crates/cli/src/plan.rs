@@ -123,7 +123,7 @@ impl<'a> Plan<'a> {
         let rows = |n: usize| format!("{n} rows");
         [
             ("weights", m.weights, "float32".to_owned()),
-            ("rollout_weights", m.rollout_weights, "int8 copies that generate".to_owned()),
+            ("rollout_weights", m.rollout_weights, "copies that generate".to_owned()),
             ("reference", m.reference, "frozen weights that `kl_coef` needs".to_owned()),
             ("adapters", m.adapters, "with the frozen matrices they are added to".to_owned()),
             ("gradients", m.gradients, String::new()),

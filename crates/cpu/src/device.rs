@@ -3,16 +3,16 @@
 use azr_plugin::LossSpec;
 use azr_transformer::packing::Rounding;
 use azr_transformer::{
-    AdamStep, AttentionSequence, AttentionShape, Device, DeviceResult, Moment, SampleSpec,
-    StatePrecision, TokenScores, TokenTargets,
+    AdamStep, AttentionSequence, AttentionShape, CopyFormat, Device, DeviceResult, Moment,
+    SampleSpec, StatePrecision, TokenScores, TokenTargets,
 };
 
 use crate::Cpu;
 use crate::attention::backward::Operands;
 use crate::checks::{area, attention, ensure, equal, first, first_mut, indices};
-use crate::head::LossOperands;
+use crate::copies::WeightCopy;
+use crate::head::{LossOperands, Weights};
 use crate::matrix::Matrix;
-use crate::quantised::Quantised;
 use crate::state::State;
 use crate::storage::Storage;
 
@@ -23,7 +23,7 @@ pub struct Buffer(Storage);
 impl Device for Cpu {
     type Buffer = Buffer;
     type Matrix = Matrix;
-    type Quantised = Quantised;
+    type WeightCopy = WeightCopy;
     type State = State;
 
     fn describe(&self) -> String {
@@ -104,42 +104,37 @@ impl Device for Cpu {
         Ok(())
     }
 
-    fn quantised_zeros(&self, n_out: usize, n_in: usize) -> DeviceResult<Quantised> {
-        Quantised::zeros(n_out, n_in)
+    fn copy_zeros(
+        &self,
+        n_out: usize,
+        n_in: usize,
+        format: CopyFormat,
+    ) -> DeviceResult<WeightCopy> {
+        WeightCopy::zeros(n_out, n_in, format)
     }
 
-    fn quantise(&self, matrix: &Matrix, copy: &mut Quantised) -> DeviceResult<()> {
-        equal("shape of the copy", (copy.n_out, copy.n_in), (matrix.n_out, matrix.n_in))?;
+    fn copy_write(&self, copy: &mut WeightCopy, matrix: &Matrix) -> DeviceResult<()> {
+        equal("shape of the copy", copy.shape(), matrix.shape())?;
         self.copy_weights(matrix, copy);
         Ok(())
     }
 
-    fn quantised_read(
-        &self,
-        copy: &Quantised,
-        codes: &mut [i8],
-        scales: &mut [f32],
-    ) -> DeviceResult<()> {
-        let lengths = (area(copy.n_out, copy.n_in)?, copy.n_out);
-        equal("numbers of codes and scales", (codes.len(), scales.len()), lengths)?;
-        copy.read(codes, scales);
+    fn copy_read(&self, copy: &WeightCopy, out: &mut [f32]) -> DeviceResult<()> {
+        let (n_out, n_in) = copy.shape();
+        equal("number of values", out.len(), area(n_out, n_in)?)?;
+        copy.read(out);
         Ok(())
     }
 
-    fn quantised_linear(
+    fn copy_linear(
         &self,
         x: &Buffer,
         rows: usize,
-        weight: &Quantised,
+        weight: &WeightCopy,
         bias: Option<&Buffer>,
         y: &mut Buffer,
     ) -> DeviceResult<()> {
-        let x = first("x", &x.0, rows, weight.n_in)?;
-        let y = first_mut("y", &mut y.0, rows, weight.n_out)?;
-        if let Some(bias) = bias {
-            equal("length of the bias", bias.0.len(), weight.n_out)?;
-        }
-        self.quantised_product(x, rows, weight, bias.map(|bias| &*bias.0), y)
+        self.multiply_rows(x, rows, weight, bias, y)
     }
 
     fn gather_rows(
@@ -210,12 +205,7 @@ impl Device for Cpu {
         bias: Option<&Buffer>,
         y: &mut Buffer,
     ) -> DeviceResult<()> {
-        let x = first("x", &x.0, rows, weight.n_in)?;
-        let y = first_mut("y", &mut y.0, rows, weight.n_out)?;
-        if let Some(bias) = bias {
-            equal("length of the bias", bias.0.len(), weight.n_out)?;
-        }
-        self.product(x, rows, weight, bias.map(|bias| &*bias.0), y)
+        self.multiply_rows(x, rows, weight, bias, y)
     }
 
     fn linear_backward_input(
@@ -399,7 +389,7 @@ impl Device for Cpu {
         out: &mut [f32],
     ) -> DeviceResult<()> {
         let x = first("x", &x.0, rows, weight.n_in)?;
-        self.product(x, rows, weight, None, first_mut("out", out, rows, weight.n_out)?)
+        self.product(x, rows, weight.view(), None, first_mut("out", out, rows, weight.n_out)?)
     }
 
     fn head_sample(
@@ -411,13 +401,13 @@ impl Device for Cpu {
         self.sample_rows(first("x", &x.0, specs.len(), weight.n_in)?, weight, specs)
     }
 
-    fn quantised_head_sample(
+    fn copy_head_sample(
         &self,
         x: &Buffer,
-        weight: &Quantised,
+        weight: &WeightCopy,
         specs: &[SampleSpec],
     ) -> DeviceResult<(Vec<u32>, Vec<f32>)> {
-        self.sample_rows(first("x", &x.0, specs.len(), weight.n_in)?, weight, specs)
+        self.sample_rows(first("x", &x.0, specs.len(), weight.shape().1)?, weight, specs)
     }
 
     fn head_scores(
@@ -539,6 +529,24 @@ impl Device for Cpu {
 }
 
 impl Cpu {
+    /// `y = x Wᵀ + bias` for the first rows.
+    fn multiply_rows(
+        &self,
+        x: &Buffer,
+        rows: usize,
+        weight: &impl Weights,
+        bias: Option<&Buffer>,
+        y: &mut Buffer,
+    ) -> DeviceResult<()> {
+        let (n_out, n_in) = weight.shape();
+        let x = first("x", &x.0, rows, n_in)?;
+        let y = first_mut("y", &mut y.0, rows, n_out)?;
+        if let Some(bias) = bias {
+            equal("length of the bias", bias.0.len(), n_out)?;
+        }
+        weight.product(self, x, rows, bias.map(|bias| &*bias.0), y)
+    }
+
     fn fill_zero(&self, values: &mut [f32]) {
         self.pool.split_rows(values.len(), 1 << 18, [(values, 1)], |_, [part]| part.fill(0.0));
     }

@@ -9,11 +9,11 @@ use std::ops::Range;
 use azr_transformer::DeviceResult;
 
 use crate::Cpu;
-use crate::matrix::Matrix;
+use crate::matrix::{Matrix, Panels};
 use crate::pack;
 use crate::simd::{Kernel, LANES, Simd};
 use crate::split::{Shared, part};
-use crate::tile::{Start, Tile, prefetch};
+use crate::tile::{Element, Start, Tile, prefetch};
 
 /// Length of the part of a chain that one tile computes: a panel pair of B of this length stays in the first cache.
 const TILE_DEPTH: usize = 320;
@@ -45,14 +45,14 @@ impl Blocks {
 
 /// `C (+)= A B` for some blocks of A and some panels of B.
 #[derive(Debug, Clone, Copy)]
-struct Sweep<'a> {
+struct Sweep<'a, E> {
     blocks: Blocks,
     first_block: usize,
     end_block: usize,
     /// Packed A: `[block][depth][rows of the block]`.
     a: &'a [f32],
     depth: usize,
-    b: *const f32,
+    b: *const E,
     b_panel: usize,
     /// B comes from memory, not from a cache.
     b_is_cold: bool,
@@ -64,7 +64,7 @@ struct Sweep<'a> {
     start: Start,
 }
 
-impl Kernel for Sweep<'_> {
+impl<E: Element> Kernel for Sweep<'_, E> {
     type Output = ();
 
     #[inline(always)]
@@ -176,11 +176,11 @@ impl Grid {
 
 impl Cpu {
     /// `y = x Wᵀ + bias`; lengths are the caller's duty.
-    pub(crate) fn product(
+    pub(crate) fn product<E: Element>(
         &self,
         x: &[f32],
         n_rows: usize,
-        weight: &Matrix,
+        weight: Panels<'_, E>,
         bias: Option<&[f32]>,
         y: &mut [f32],
     ) -> DeviceResult<()> {
@@ -188,6 +188,7 @@ impl Cpu {
         assert!(
             x.len() >= n_rows * n_in
                 && y.len() >= n_rows * n_out
+                && weight.values.len() >= weight.n_panels() * weight.panel_len()
                 && bias.is_none_or(|bias| bias.len() >= n_out),
             "an operand of a product is too short"
         );
@@ -213,7 +214,7 @@ impl Cpu {
                 end_block: task_blocks.end,
                 a,
                 depth: n_in,
-                b: weight.panels[panels.start * weight.panel_len()..].as_ptr(),
+                b: weight.values[panels.start * weight.panel_len()..].as_ptr(),
                 b_panel: weight.panel_len(),
                 b_is_cold: true,
                 c: y.pointer(column),

@@ -129,7 +129,7 @@ impl Weights for Matrix {
         bias: Option<&[f32]>,
         y: &mut [f32],
     ) -> DeviceResult<()> {
-        cpu.product(x, n_rows, self, bias, y)
+        cpu.product(x, n_rows, self.view(), bias, y)
     }
 }
 

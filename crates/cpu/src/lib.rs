@@ -2,10 +2,12 @@
 //! everything else, on a thread pool of the device's own.
 //!
 //! Results depend neither on the number of threads nor on how many rows an operation is given; AVX2 and AVX-512
-//! give the same bits. Products with int8 weights are the same bits on all of them.
+//! give the same bits. Products with int8 weights are the same bits on all of them, and those with bfloat16 weights are
+//! the bits of products with float32 matrices of the same values.
 
 mod attention;
 mod checks;
+mod copies;
 mod device;
 mod gemm;
 mod head;
@@ -28,9 +30,9 @@ mod vectors;
 
 use azr_transformer::{DeviceError, DeviceResult};
 
+pub use copies::WeightCopy;
 pub use device::Buffer;
 pub use matrix::Matrix;
-pub use quantised::Quantised;
 pub use simd::InstructionSet;
 pub use state::State;
 

@@ -18,6 +18,26 @@ pub struct Matrix {
     pub(crate) panels: Storage,
 }
 
+/// The numbers of a matrix in this layout, to multiply with; they may be narrower than float32.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Panels<'a, E> {
+    pub(crate) n_out: usize,
+    pub(crate) n_in: usize,
+    pub(crate) values: &'a [E],
+}
+
+impl<E> Panels<'_, E> {
+    /// Panels of sixteen outputs, the last one padded.
+    pub(crate) fn n_panels(&self) -> usize {
+        self.n_out.div_ceil(LANES)
+    }
+
+    /// Numbers of one panel.
+    pub(crate) fn panel_len(&self) -> usize {
+        self.n_in * LANES
+    }
+}
+
 impl Matrix {
     pub(crate) fn zeros(n_out: usize, n_in: usize) -> DeviceResult<Self> {
         if n_out == 0 || n_in == 0 {
@@ -29,14 +49,18 @@ impl Matrix {
         Ok(Self { n_out, n_in, panels: Storage::zeros(len, "a matrix")? })
     }
 
+    pub(crate) fn view(&self) -> Panels<'_, f32> {
+        Panels { n_out: self.n_out, n_in: self.n_in, values: &self.panels }
+    }
+
     /// Panels of sixteen outputs, the last one padded.
     pub(crate) fn n_panels(&self) -> usize {
-        self.n_out.div_ceil(LANES)
+        self.view().n_panels()
     }
 
     /// Numbers of one panel.
     pub(crate) fn panel_len(&self) -> usize {
-        self.n_in * LANES
+        self.view().panel_len()
     }
 
     /// Index of output `n` of input 0; the next input is sixteen numbers on.

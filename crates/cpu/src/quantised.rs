@@ -13,12 +13,11 @@ mod tile;
 
 use std::ops::Range;
 
+use azr_transformer::DeviceResult;
 use azr_transformer::quantise::{ACTIVATION_CODES, WEIGHT_CODES, divisor, scale};
-use azr_transformer::{DeviceError, DeviceResult};
 
 use crate::Cpu;
 use crate::gemm::{Blocks, Grid, TASK_ROWS};
-use crate::head::Weights;
 use crate::matrix::Matrix;
 use crate::simd::{Kernel, LANES, Simd};
 use crate::split::{Shared, part};
@@ -37,7 +36,7 @@ const PAIR_CODES: usize = 2 * LANES;
 
 /// An int8 copy of a `[n_out, n_in]` matrix in panels of sixteen outputs.
 #[derive(Debug)]
-pub struct Quantised {
+pub(crate) struct Quantised {
     pub(crate) n_out: usize,
     pub(crate) n_in: usize,
     /// Four codes in the place of each number: memory is float32 here, whatever is kept in it.
@@ -48,10 +47,6 @@ pub struct Quantised {
 
 impl Quantised {
     pub(crate) fn zeros(n_out: usize, n_in: usize) -> DeviceResult<Self> {
-        if n_out == 0 || n_in == 0 {
-            let message = format!("a copy of {n_out} by {n_in} weights has no elements");
-            return Err(DeviceError::Failed(message));
-        }
         let n_panels = n_out.div_ceil(LANES);
         let n_words = n_panels.saturating_mul(panel_words(n_in));
         Ok(Self {
@@ -75,15 +70,15 @@ impl Quantised {
         bytemuck::cast_slice(&self.codes)
     }
 
-    /// Copies codes and scales in the order of row-major weights; lengths are the caller's duty.
-    pub(crate) fn read(&self, codes: &mut [i8], scales: &mut [f32]) {
+    /// Writes what the codes stand for to row-major `out`, whose length is the caller's duty.
+    pub(crate) fn read(&self, out: &mut [f32]) {
         let (panels, n_pairs) = (self.codes(), self.n_pairs());
-        for (n, row) in codes.chunks_exact_mut(self.n_in).enumerate() {
-            for (k, code) in row.iter_mut().enumerate() {
-                *code = panels[n / LANES * n_pairs + k / 2][n % LANES * 2 + k % 2];
+        for (n, (row, scale)) in out.chunks_exact_mut(self.n_in).zip(&*self.scales).enumerate() {
+            for (k, value) in row.iter_mut().enumerate() {
+                let code = panels[n / LANES * n_pairs + k / 2][n % LANES * 2 + k % 2];
+                *value = f32::from(code) * scale;
             }
         }
-        scales.copy_from_slice(&self.scales[..self.n_out]);
     }
 }
 
@@ -187,7 +182,7 @@ impl Kernel for PackRows<'_> {
 
 impl Cpu {
     /// Makes `copy` that of `matrix`, which has the same shape.
-    pub(crate) fn copy_weights(&self, matrix: &Matrix, copy: &mut Quantised) {
+    pub(crate) fn quantise(&self, matrix: &Matrix, copy: &mut Quantised) {
         let (n_panels, n_words) = (copy.n_panels(), panel_words(copy.n_in));
         let n_pairs = copy.n_pairs();
         let outputs = [(&mut copy.codes[..], n_words), (&mut copy.scales[..], LANES)];
@@ -273,22 +268,5 @@ impl Cpu {
             });
         });
         Ok(())
-    }
-}
-
-impl Weights for Quantised {
-    fn shape(&self) -> (usize, usize) {
-        (self.n_out, self.n_in)
-    }
-
-    fn product(
-        &self,
-        cpu: &Cpu,
-        x: &[f32],
-        n_rows: usize,
-        bias: Option<&[f32]>,
-        y: &mut [f32],
-    ) -> DeviceResult<()> {
-        cpu.quantised_product(x, n_rows, self, bias, y)
     }
 }

@@ -11,7 +11,7 @@ mod avx2;
 mod avx512;
 mod portable;
 
-use crate::tile::Tile;
+use crate::tile::{Element, Tile};
 
 /// Lanes of a vector, and outputs of a panel of a matrix.
 pub(crate) const LANES: usize = 16;
@@ -123,6 +123,10 @@ pub(crate) trait Simd: Copy + Send + Sync {
 
     fn splat(self, value: f32) -> Self::V;
     fn load(self, from: &[f32; LANES]) -> Self::V;
+    /// The values of sixteen bfloat16, given as bits. They are multiplied as float32: the instructions for bfloat16
+    /// (`vdpbf16ps`) want rounded activations as well and round sums of pairs in their own way, which is not that of
+    /// [`Simd::mul_add`] and which machines without them could not repeat.
+    fn load_bf16(self, from: &[u16; LANES]) -> Self::V;
     fn store(self, value: Self::V, to: &mut [f32; LANES]);
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
     fn sub(self, a: Self::V, b: Self::V) -> Self::V;
@@ -158,7 +162,7 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// # Safety
     ///
     /// That of [`crate::tile::multiply`].
-    unsafe fn multiply(self, rows: usize, tile: &Tile);
+    unsafe fn multiply<E: Element>(self, rows: usize, tile: &Tile<E>);
 
     /// The first lanes from `from` (fewer than or exactly sixteen values), the others `fill`.
     #[inline(always)]

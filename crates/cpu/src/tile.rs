@@ -17,9 +17,31 @@ pub(crate) enum Start {
     Bias(*const f32),
 }
 
+/// A number of B as memory has it; in the registers all are float32, so that a product has the bits of that with a
+/// float32 matrix of the same values.
+pub(crate) trait Element: Copy + Send + Sync + 'static {
+    /// Sixteen numbers.
+    fn load<S: Simd>(s: S, from: &[Self; LANES]) -> S::V;
+}
+
+impl Element for f32 {
+    #[inline(always)]
+    fn load<S: Simd>(s: S, from: &[Self; LANES]) -> S::V {
+        s.load(from)
+    }
+}
+
+/// The bits of a bfloat16.
+impl Element for u16 {
+    #[inline(always)]
+    fn load<S: Simd>(s: S, from: &[Self; LANES]) -> S::V {
+        s.load_bf16(from)
+    }
+}
+
 /// Operands of a tile; strides are in numbers.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Tile {
+pub(crate) struct Tile<E = f32> {
     /// Length of the chains.
     pub(crate) k: usize,
     /// `A[i, k]` is at `i * a_row + k * a_step`.
@@ -27,7 +49,7 @@ pub(crate) struct Tile {
     pub(crate) a_row: usize,
     pub(crate) a_step: usize,
     /// `B[k, panel * 16 + lane]` is at `panel * b_panel + k * b_step + lane`.
-    pub(crate) b: *const f32,
+    pub(crate) b: *const E,
     pub(crate) b_panel: usize,
     pub(crate) b_step: usize,
     /// `C[i, panel * 16 + lane]` is at `i * c_row + panel * c_panel + lane`.
@@ -35,7 +57,7 @@ pub(crate) struct Tile {
     pub(crate) c_row: usize,
     pub(crate) c_panel: usize,
     /// Memory that will be needed next (or null), asked for `ahead_step` numbers further at each step of the chains.
-    pub(crate) ahead: *const f32,
+    pub(crate) ahead: *const E,
     pub(crate) ahead_step: usize,
     /// Columns of C that exist; B has whole panels.
     pub(crate) n_columns: usize,
@@ -44,7 +66,7 @@ pub(crate) struct Tile {
 
 /// Asks for the cache line at `address`, which need not be valid.
 #[inline(always)]
-pub(crate) fn prefetch(address: *const f32) {
+pub(crate) fn prefetch<T>(address: *const T) {
     #[cfg(target_arch = "x86_64")]
     // SAFETY: a prefetch of any address is harmless, and every x86-64 machine has the instruction.
     unsafe {
@@ -67,7 +89,7 @@ const MAX_STRIDED_ROWS: usize = 8;
 /// Every element of A, of the panels of B, and of C that the strides reach must be valid to read, those of C to
 /// write as well, and no other thread may use C meanwhile. A bias must have `n_columns` values.
 #[inline(always)]
-pub(crate) unsafe fn multiply<S: Simd>(s: S, rows: usize, tile: &Tile) {
+pub(crate) unsafe fn multiply<S: Simd, E: Element>(s: S, rows: usize, tile: &Tile<E>) {
     if tile.a_row == 1 {
         debug_assert!(rows <= S::TILE_ROWS, "a tile has too many rows");
         // SAFETY: passed on from the caller.
@@ -89,11 +111,11 @@ macro_rules! dispatch {
         ///
         /// That of [`multiply`].
         #[inline(always)]
-        unsafe fn $name<S: Simd>(s: S, rows: usize, tile: Tile) {
+        unsafe fn $name<S: Simd, E: Element>(s: S, rows: usize, tile: Tile<E>) {
             match rows {
                 $($n if const { $n <= S::TILE_ROWS } => {
                     // SAFETY: passed on from the caller.
-                    unsafe { panels::<S, $n>(s, tile) }
+                    unsafe { panels::<S, E, $n>(s, tile) }
                 },)*
                 _ => {}
             }
@@ -110,7 +132,7 @@ dispatch!(dispatch_strided: 1 2 3 4 5 6 7 8);
 ///
 /// That of [`multiply`].
 #[inline(always)]
-unsafe fn panels<S: Simd, const ROWS: usize>(s: S, tile: Tile) {
+unsafe fn panels<S: Simd, E: Element, const ROWS: usize>(s: S, tile: Tile<E>) {
     let mut panel = 0;
     let n_panels = tile.n_columns.div_ceil(LANES);
     macro_rules! while_fits {
@@ -118,7 +140,7 @@ unsafe fn panels<S: Simd, const ROWS: usize>(s: S, tile: Tile) {
             $(if S::fits(ROWS, $n) {
                 while n_panels - panel >= $n {
                     // SAFETY: passed on from the caller; the panels are within the columns.
-                    unsafe { registers::<S, ROWS, $n>(s, from_panel(tile, panel)) };
+                    unsafe { registers::<S, E, ROWS, $n>(s, from_panel(tile, panel)) };
                     panel += $n;
                 }
             })*
@@ -127,14 +149,14 @@ unsafe fn panels<S: Simd, const ROWS: usize>(s: S, tile: Tile) {
     while_fits!(4 2);
     while panel < n_panels {
         // SAFETY: as above.
-        unsafe { registers::<S, ROWS, 1>(s, from_panel(tile, panel)) };
+        unsafe { registers::<S, E, ROWS, 1>(s, from_panel(tile, panel)) };
         panel += 1;
     }
 }
 
 /// The part of `tile` from `panel` on.
 #[inline(always)]
-fn from_panel(tile: Tile, panel: usize) -> Tile {
+fn from_panel<E: Element>(tile: Tile<E>, panel: usize) -> Tile<E> {
     Tile {
         b: tile.b.wrapping_add(panel * tile.b_panel),
         c: tile.c.wrapping_add(panel * tile.c_panel),
@@ -185,7 +207,10 @@ unsafe fn store<S: Simd>(s: S, value: S::V, to: *mut f32, n: usize) {
 ///
 /// That of [`multiply`].
 #[inline(always)]
-unsafe fn registers<S: Simd, const ROWS: usize, const PANELS: usize>(s: S, tile: Tile) {
+unsafe fn registers<S: Simd, E: Element, const ROWS: usize, const PANELS: usize>(
+    s: S,
+    tile: Tile<E>,
+) {
     let Tile { a_row, a_step, b_panel, b_step, c, c_row, c_panel, .. } = tile;
     let width = |panel: usize| (tile.n_columns - panel * LANES).min(LANES);
     let mut sums = [[s.splat(0.0); PANELS]; ROWS];
@@ -209,7 +234,7 @@ unsafe fn registers<S: Simd, const ROWS: usize, const PANELS: usize>(s: S, tile:
         unsafe {
             let mut vectors = [s.splat(0.0); PANELS];
             for (panel, vector) in vectors.iter_mut().enumerate() {
-                *vector = load(s, b.add(panel * b_panel), LANES);
+                *vector = E::load(s, &*b.add(panel * b_panel).cast());
             }
             for (row, sums) in sums.iter_mut().enumerate() {
                 let factor = s.splat(*a.add(row * a_row));

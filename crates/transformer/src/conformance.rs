@@ -5,16 +5,17 @@
 //!   as it is.
 //! * The bits of a row's result are the same alone and among other rows, of a query's result alone, among other
 //!   queries and wherever the shared prefix ends, and of any result when an operation is repeated.
-//! * Int8 codes are the reference's to the bit, and products with them, whose sums are exact, nearly so.
+//! * Copies of weights stand for the same values as the reference's, to the bit. Products with those in bfloat16 have
+//!   the bits of products with a matrix of these values; int8 ones, whose sums are exact, are nearly the reference's.
 //! * Operands that are too short and indices out of range are errors.
 //!
 //! Inputs come from a counter and are the same on every machine.
 
 mod attention;
+mod copies;
 mod head;
 mod layers;
 mod matrices;
-mod quantised;
 mod refusals;
 
 use crate::device::{Device, DeviceResult};
@@ -33,7 +34,7 @@ pub struct CheckResult {
 pub fn run_all<D: Device>(device: &D) -> Vec<CheckResult> {
     let mut checks = Checks { device, results: Vec::new() };
     matrices::check(&mut checks);
-    quantised::check(&mut checks);
+    copies::check(&mut checks);
     layers::check(&mut checks);
     attention::check(&mut checks);
     head::check(&mut checks);

@@ -113,6 +113,21 @@ pub enum StatePrecision {
     Int8,
 }
 
+/// How the weights of a copy that generation multiplies with are kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CopyFormat {
+    /// bfloat16, rounded to nearest, ties to even: two bytes a weight. Activations and sums are float32.
+    Bf16,
+    /// Int8 codes and a float32 scale for each output, by the rule of [`crate::quantise`]: one byte a weight.
+    /// Activations are int16 codes, sums are integers. An output with a weight that is not finite has the scale NaN.
+    Int8,
+}
+
+impl CopyFormat {
+    /// Every format.
+    pub const ALL: [Self; 2] = [Self::Bf16, Self::Int8];
+}
+
 /// Which of the optimizer's two running means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
@@ -162,9 +177,8 @@ pub trait Device: Send + Sync + 'static {
     type Buffer: Send + Sync;
     /// A `[n_out, n_in]` weight or gradient matrix.
     type Matrix: Send + Sync;
-    /// An int8 copy of a `[n_out, n_in]` weight matrix with one float32 scale per output, by the rule of
-    /// [`crate::quantise`].
-    type Quantised: Send + Sync;
+    /// A copy of a `[n_out, n_in]` weight matrix in a [`CopyFormat`].
+    type WeightCopy: Send + Sync;
     /// One running mean of the optimizer for the values of a buffer or a matrix, in their layout.
     type State: Send + Sync;
 
@@ -202,31 +216,33 @@ pub trait Device: Send + Sync + 'static {
     /// Sets every value to 0.
     fn matrix_clear(&self, matrix: &mut Self::Matrix) -> DeviceResult<()>;
 
-    // ---- int8 copies of weights ----------------------------------------------------------------------------
-    // Integers are exact, so the codes of a matrix are the same on every device, and the products differ by the rounding
-    // of a few float32 operations only.
+    // ---- copies of weights ---------------------------------------------------------------------------------
+    // The weights that a copy stands for are the same on every device to the bit.
 
     /// A copy of zeros. Any `n_out`, `n_in` of at least 1.
-    fn quantised_zeros(&self, n_out: usize, n_in: usize) -> DeviceResult<Self::Quantised>;
-    /// Makes `copy`, which is of the same shape, that of `matrix`: codes in ±127, and a scale for each output that is the
-    /// largest magnitude of its weights over 127. An output with a weight that is not finite has the scale NaN.
-    fn quantise(&self, matrix: &Self::Matrix, copy: &mut Self::Quantised) -> DeviceResult<()>;
-    /// Copies the codes, row-major `[n_out, n_in]`, and the `n_out` scales of `copy`. For tests and inspection.
-    fn quantised_read(
+    fn copy_zeros(
         &self,
-        copy: &Self::Quantised,
-        codes: &mut [i8],
-        scales: &mut [f32],
-    ) -> DeviceResult<()>;
-    /// `y[r, n] = x_scale[r] * scale[n] * sum_k x_code[r, k] * code[n, k] + bias[n]` for the first `rows` rows of `x`,
-    /// `[rows, n_in]` (overwrites those of `y`, `[rows, n_out]`): as [`Device::linear`] with the weights that the copy
-    /// stands for, and with activations that are quantised row by row to codes in ±4095. Sums are exact integers over
-    /// at least 4096 inputs at a time. A row of `x` with a number that is not finite makes a row of NaN.
-    fn quantised_linear(
+        n_out: usize,
+        n_in: usize,
+        format: CopyFormat,
+    ) -> DeviceResult<Self::WeightCopy>;
+    /// Makes `copy`, which is of the same shape, that of `matrix`.
+    fn copy_write(&self, copy: &mut Self::WeightCopy, matrix: &Self::Matrix) -> DeviceResult<()>;
+    /// Copies the float32 weights that `copy` stands for to row-major `out`, `[n_out, n_in]`. For tests and inspection.
+    fn copy_read(&self, copy: &Self::WeightCopy, out: &mut [f32]) -> DeviceResult<()>;
+    /// As [`Device::linear`] with the weights that the copy stands for, for the first `rows` rows of `x`, `[rows, n_in]`
+    /// (overwrites those of `y`, `[rows, n_out]`).
+    ///
+    /// * bfloat16: the bits of [`Device::linear`] with a matrix of these weights.
+    /// * Int8: `y[r, n] = x_scale[r] * scale[n] * sum_k x_code[r, k] * code[n, k] + bias[n]`, with activations that are
+    ///   quantised row by row to codes in ±4095. Sums are exact integers over at least 4096 inputs at a time, so that
+    ///   devices differ by the rounding of a few float32 operations only. A row of `x` with a number that is not finite
+    ///   makes a row of NaN.
+    fn copy_linear(
         &self,
         x: &Self::Buffer,
         rows: usize,
-        weight: &Self::Quantised,
+        weight: &Self::WeightCopy,
         bias: Option<&Self::Buffer>,
         y: &mut Self::Buffer,
     ) -> DeviceResult<()>;
@@ -414,11 +430,11 @@ pub trait Device: Send + Sync + 'static {
         weight: &Self::Matrix,
         specs: &[SampleSpec],
     ) -> DeviceResult<(Vec<u32>, Vec<f32>)>;
-    /// As [`Device::head_sample`], from the logits of [`Device::quantised_linear`].
-    fn quantised_head_sample(
+    /// As [`Device::head_sample`], from the logits of [`Device::copy_linear`].
+    fn copy_head_sample(
         &self,
         x: &Self::Buffer,
-        weight: &Self::Quantised,
+        weight: &Self::WeightCopy,
         specs: &[SampleSpec],
     ) -> DeviceResult<(Vec<u32>, Vec<f32>)>;
     /// Log-prob of each row's target and the row's entropy, at `temperature`.

@@ -4,11 +4,11 @@ use azr_plugin::CallContext;
 use azr_weights::{ModelConfig, Projection};
 
 use crate::cache::KvCache;
+use crate::copies::WeightCopies;
 use crate::device::{AttentionSequence, Device, DeviceResult};
 use crate::error::{Result, TransformerError};
 use crate::model::Model;
 use crate::parameters::Linear;
-use crate::quantised::QuantisedParameters;
 use crate::rows::PackedRows;
 
 /// Buffers of a forward pass over at most `n_rows` rows.
@@ -64,12 +64,12 @@ impl Keep {
 }
 
 /// What generation alone gives a forward pass: where the keys and values of the rows are stored and earlier ones are
-/// found, and perhaps int8 copies of the matrices to multiply with.
+/// found, and perhaps copies of the matrices to multiply with.
 pub(crate) struct Rollout<'a, D: Device> {
     pub(crate) cache: &'a mut KvCache<D>,
     /// Cache row of each computed row. The sequences' key spans are in cache rows as well.
     pub(crate) rows: &'a [u32],
-    pub(crate) copies: Option<&'a QuantisedParameters<D>>,
+    pub(crate) copies: Option<&'a WeightCopies<D>>,
 }
 
 impl<D: Device> Activations<D> {
@@ -246,12 +246,12 @@ fn linear<D: Device>(
     x: &D::Buffer,
     n_rows: usize,
     linear: &Linear<D>,
-    copy: Option<&D::Quantised>,
+    copy: Option<&D::WeightCopy>,
     y: &mut D::Buffer,
 ) -> DeviceResult<()> {
     let bias = linear.bias.as_ref();
     match copy {
-        Some(copy) => device.quantised_linear(x, n_rows, copy, bias, y),
+        Some(copy) => device.copy_linear(x, n_rows, copy, bias, y),
         None => device.linear(x, n_rows, &linear.weight, bias, y),
     }
 }

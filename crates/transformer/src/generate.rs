@@ -42,7 +42,7 @@ pub struct Vocabulary {
 }
 
 impl<D: Device> Model<D> {
-    /// Completions of each request, in request order, one per seed, of the model's own weights or of their int8 copies
+    /// Completions of each request, in request order, one per seed, of the model's own weights or of copies of them
     /// (`TrainingOptions::rollout_weights`), from the prompts on. Copies are made here, once after each change of the
     /// weights, which is all that is changed.
     ///

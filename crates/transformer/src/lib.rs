@@ -8,6 +8,7 @@ pub mod reference;
 
 mod backward;
 mod cache;
+mod copies;
 mod error;
 mod forward;
 mod generate;
@@ -20,15 +21,14 @@ mod optimizer;
 mod parameters;
 mod plan;
 mod policy;
-mod quantised;
 mod rows;
 mod score;
 mod text;
 mod update;
 
 pub use device::{
-    AdamStep, AttentionSequence, AttentionShape, Device, DeviceError, DeviceResult, KeySpan,
-    Moment, SampleSpec, StatePrecision, TokenScores, TokenTargets,
+    AdamStep, AttentionSequence, AttentionShape, CopyFormat, Device, DeviceError, DeviceResult,
+    KeySpan, Moment, SampleSpec, StatePrecision, TokenScores, TokenTargets,
 };
 pub use error::{Result, TransformerError};
 pub use generate::{GenerateLimits, Vocabulary};
@@ -38,7 +38,6 @@ pub use model::{MemoryProbe, Model, TrainingOptions};
 pub use optimizer::packing;
 pub use plan::{MemoryPlan, Workload};
 pub use policy::{DevicePolicy, PolicyLimits};
-pub use quantised::RolloutWeights;
 pub use update::DEFAULT_MICRO_BATCH_ROWS;
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use azr_plugin::OptimizerKind;
 use azr_weights::{AdapterConfig, AdapterSpec, ModelConfig, Projection, TensorSpec};
 
-use crate::device::{Device, Moment, StatePrecision};
+use crate::device::{CopyFormat, Device, Moment, StatePrecision};
 use crate::error::{Result, TransformerError};
 use crate::forward::Keep;
 use crate::model::{MemoryProbe, Model};
@@ -18,7 +18,7 @@ pub enum MemoryUse {
     Weights,
     /// Adapters, and the matrices they are added to.
     Adapters,
-    /// Int8 copies of the weights, for generation.
+    /// Copies of the weights, for generation.
     RolloutWeights,
     /// Key-value cache and activations of a wave.
     Generation,
@@ -33,7 +33,7 @@ impl MemoryUse {
         match self {
             Self::Weights => "loading the model",
             Self::Adapters => "making adapters",
-            Self::RolloutWeights => "making int8 copies of the weights",
+            Self::RolloutWeights => "copying the weights for generation",
             Self::Generation => "generating",
             Self::Scoring => "scoring",
             Self::Training => "training",
@@ -89,9 +89,16 @@ pub(crate) fn parameter_bytes(config: &ModelConfig) -> u64 {
     tensor_bytes(&config.tensors())
 }
 
-/// Bytes of the int8 copies of a model's matrices: one a weight, and a float32 scale for each output.
-pub(crate) fn quantised_bytes(config: &ModelConfig) -> u64 {
-    let copy = |[n_out, n_in]: [usize; 2]| (n_out as u64).saturating_mul(n_in as u64 + 4);
+/// Bytes of the copies of a model's matrices that generation multiplies with.
+pub(crate) fn copy_bytes(config: &ModelConfig, format: CopyFormat) -> u64 {
+    let copy = |[n_out, n_in]: [usize; 2]| {
+        let output_bytes = match format {
+            CopyFormat::Bf16 => (n_in as u64).saturating_mul(2),
+            // A byte a weight and the scale.
+            CopyFormat::Int8 => n_in as u64 + 4,
+        };
+        (n_out as u64).saturating_mul(output_bytes)
+    };
     let layer: u64 = Projection::ALL.map(|projection| copy(projection.shape(config))).iter().sum();
     layer.saturating_mul(config.n_layers as u64) + copy([config.vocab_size, config.hidden_size])
 }

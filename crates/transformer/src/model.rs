@@ -5,7 +5,8 @@ use std::sync::Arc;
 use azr_plugin::OptimizerKind;
 use azr_weights::{ModelConfig, TensorSpec};
 
-use crate::device::{AttentionShape, Device, Moment, StatePrecision};
+use crate::copies::Weights;
+use crate::device::{AttentionShape, CopyFormat, Device, Moment, StatePrecision};
 use crate::error::{Result, TransformerError};
 use crate::forward::Keep;
 use crate::gradients::Gradients;
@@ -15,7 +16,6 @@ use crate::memory::{
 };
 use crate::optimizer::{OptimizerState, has_moment};
 use crate::parameters::{Parameters, TensorMut, check_config, n_values, random_values};
-use crate::quantised::{RolloutWeights, Weights};
 
 /// Says how many bytes are free for a model, where that is known.
 pub type MemoryProbe = Option<fn() -> Option<u64>>;
@@ -48,8 +48,10 @@ pub struct TrainingOptions {
     pub gradient_checkpointing: bool,
     /// The adapters to train in place of the parameters, if any.
     pub lora: Option<LoraOptions>,
-    /// With which weights the model generates; with adapters, copies are of the matrices that have them in them.
-    pub rollout_weights: RolloutWeights,
+    /// The format of the copies of its weights with which the model generates, or nothing for the weights themselves.
+    /// With adapters, copies are of the matrices that have them in them. Samples of copies are those of a slightly
+    /// different policy, whose log-probabilities they come with; scoring and training always use the weights.
+    pub rollout_weights: Option<CopyFormat>,
 }
 
 impl TrainingOptions {

@@ -6,12 +6,11 @@ use azr_weights::ModelConfig;
 use crate::cache::cache_bytes_per_row;
 use crate::forward::Keep;
 use crate::memory::{
-    activation_values, adapter_bytes, backward_values, optimizer_bytes, parameter_bytes,
-    quantised_bytes, row_bytes, tensor_bytes,
+    activation_values, adapter_bytes, backward_values, copy_bytes, optimizer_bytes,
+    parameter_bytes, row_bytes, tensor_bytes,
 };
 use crate::model::TrainingOptions;
 use crate::policy::PolicyLimits;
-use crate::quantised::RolloutWeights;
 use crate::score::HEAD_ROWS;
 
 /// The most that a run asks of a model at once.
@@ -38,7 +37,7 @@ pub struct Workload {
 pub struct MemoryPlan {
     /// The model's weights, as float32.
     pub weights: u64,
-    /// Int8 copies of the weights for generation, if those are what it uses.
+    /// Copies of the weights for generation, if those are what it uses.
     pub rollout_weights: u64,
     /// The weights of the reference model.
     pub reference: u64,
@@ -96,10 +95,9 @@ impl MemoryPlan {
         let weights = parameter_bytes(config);
         Self {
             weights,
-            rollout_weights: match training.rollout_weights {
-                RolloutWeights::F32 => 0,
-                RolloutWeights::Int8 => quantised_bytes(config),
-            },
+            rollout_weights: training
+                .rollout_weights
+                .map_or(0, |format| copy_bytes(config, format)),
             reference: if workload.has_reference { weights } else { 0 },
             adapters: training.lora.as_ref().map_or(0, |lora| {
                 adapter_bytes(config, &lora.adapter, if workload.is_bf16 { 2 } else { 4 })
@@ -144,7 +142,7 @@ mod tests {
 
     use super::*;
     use crate::tests::tiny_config;
-    use crate::{LoraOptions, StatePrecision};
+    use crate::{CopyFormat, LoraOptions, StatePrecision};
 
     #[test]
     fn each_option_saves_what_it_is_for() {
@@ -179,11 +177,20 @@ mod tests {
         let muon =
             plan(Default::default(), Workload { optimizer: OptimizerKind::Muon, ..workload });
         assert!(muon.optimizer_state < full.optimizer_state);
-        let int8 = TrainingOptions { rollout_weights: RolloutWeights::Int8, ..Default::default() };
-        let int8 = plan(int8, workload);
+        assert_eq!(full.rollout_weights, 0);
+        let copies = |format| {
+            let rollout_weights = Some(format);
+            plan(TrainingOptions { rollout_weights, ..Default::default() }, workload)
+        };
+        let (bf16, int8) = (copies(CopyFormat::Bf16), copies(CopyFormat::Int8));
+        // Embeddings are tied, so that the copied matrices are all parameters but the gains of the norms.
+        let n_copied = n - (2 * config.n_layers as u64 + 1) * config.hidden_size as u64;
+        assert_eq!(bf16.rollout_weights, 2 * n_copied);
         assert!((n..n + n / 2).contains(&int8.rollout_weights), "a byte a parameter and scales");
-        assert_eq!((full.rollout_weights, int8.weights), (0, 4 * n));
-        assert_eq!(int8.peak(), full.peak() + int8.rollout_weights);
+        for copied in [bf16, int8] {
+            assert_eq!(copied.weights, 4 * n);
+            assert_eq!(copied.peak(), full.peak() + copied.rollout_weights);
+        }
         let inputs = TrainingOptions { gradient_checkpointing: true, ..Default::default() };
         assert!(plan(inputs, workload).training_activations < full.training_activations);
 

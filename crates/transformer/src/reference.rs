@@ -5,9 +5,9 @@
 //! differences change the float64 values directly.
 
 mod attention;
+mod copies;
 mod head;
 mod layers;
-mod quantised;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -15,16 +15,16 @@ mod tests;
 use azr_plugin::LossSpec;
 
 use crate::device::{
-    AdamStep, AttentionSequence, AttentionShape, Device, DeviceError, DeviceResult, Moment,
-    SampleSpec, StatePrecision, TokenScores, TokenTargets,
+    AdamStep, AttentionSequence, AttentionShape, CopyFormat, Device, DeviceError, DeviceResult,
+    Moment, SampleSpec, StatePrecision, TokenScores, TokenTargets,
 };
 
 use crate::packing::Rounding;
 
+pub use copies::{Quantised, WeightCopy};
 pub use head::policy_loss;
 #[cfg(test)]
 pub(crate) use head::target_logprobs;
-pub use quantised::Quantised;
 pub use state::State;
 
 /// A device of naive float64 loops.
@@ -74,7 +74,7 @@ fn need_indices(indices: &[u32], n_rows: usize) -> DeviceResult<()> {
 impl Device for Reference {
     type Buffer = Values;
     type Matrix = Dense;
-    type Quantised = Quantised;
+    type WeightCopy = WeightCopy;
     type State = State;
 
     fn describe(&self) -> String {
@@ -150,32 +150,32 @@ impl Device for Reference {
         Ok(())
     }
 
-    fn quantised_zeros(&self, n_out: usize, n_in: usize) -> DeviceResult<Quantised> {
-        Quantised::zeros(n_out, n_in)
-    }
-
-    fn quantise(&self, matrix: &Dense, copy: &mut Quantised) -> DeviceResult<()> {
-        copy.copy_from(matrix)
-    }
-
-    fn quantised_read(
+    fn copy_zeros(
         &self,
-        copy: &Quantised,
-        codes: &mut [i8],
-        scales: &mut [f32],
-    ) -> DeviceResult<()> {
-        copy.read(codes, scales)
+        n_out: usize,
+        n_in: usize,
+        format: CopyFormat,
+    ) -> DeviceResult<WeightCopy> {
+        WeightCopy::zeros(n_out, n_in, format)
     }
 
-    fn quantised_linear(
+    fn copy_write(&self, copy: &mut WeightCopy, matrix: &Dense) -> DeviceResult<()> {
+        copy.write(matrix)
+    }
+
+    fn copy_read(&self, copy: &WeightCopy, out: &mut [f32]) -> DeviceResult<()> {
+        copy.read(out)
+    }
+
+    fn copy_linear(
         &self,
         x: &Values,
         rows: usize,
-        weight: &Quantised,
+        weight: &WeightCopy,
         bias: Option<&Values>,
         y: &mut Values,
     ) -> DeviceResult<()> {
-        quantised::linear(x, rows, weight, bias, y)
+        copies::linear(x, rows, weight, bias, y)
     }
 
     fn gather_rows(
@@ -382,13 +382,13 @@ impl Device for Reference {
         head::sample(x, weight, specs)
     }
 
-    fn quantised_head_sample(
+    fn copy_head_sample(
         &self,
         x: &Values,
-        weight: &Quantised,
+        weight: &WeightCopy,
         specs: &[SampleSpec],
     ) -> DeviceResult<(Vec<u32>, Vec<f32>)> {
-        quantised::sample(x, weight, specs)
+        copies::sample(x, weight, specs)
     }
 
     fn head_scores(

@@ -44,7 +44,7 @@ impl Engine for CpuBackend {
             "train": true,
             "families": ["llama", "qwen2"],
             "formats": ["gguf", "hf"],
-            "rollout_weights": ["f32", "int8"],
+            "rollout_weights": ["f32", "bf16", "int8"],
         })
     }
 

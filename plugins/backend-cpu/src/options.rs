@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use azr_cpu::Cpu;
 use azr_plugin::{ErrorCode, PluginError, Result};
 use azr_transformer::{
-    GenerateLimits, LoraOptions, MemoryPlan, PolicyLimits, StatePrecision, TrainingOptions,
-    Workload,
+    CopyFormat, GenerateLimits, LoraOptions, MemoryPlan, PolicyLimits, StatePrecision,
+    TrainingOptions, Workload,
 };
 use azr_weights::{AdapterConfig, ModelConfig, Projection};
 use schemars::JsonSchema;
@@ -34,10 +34,10 @@ pub struct Options {
     /// Keep only the inputs of the layers in an update and compute the rest again: the same gradients to the bit for
     /// a fraction of the memory, in about a third more time.
     pub gradient_checkpointing: bool,
-    /// With which weights the model generates: `f32`, its own, or `int8` copies of them, which take one byte more a
-    /// parameter and are faster above all where few samples are decoded at a time. Samples are then those of a slightly
-    /// different policy; ratios correct for that, because they come with its log-probabilities. Scoring and updates use
-    /// the model's own weights.
+    /// With which weights the model generates: `f32`, its own, or copies of them in `bf16` or `int8`, which take two bytes
+    /// or one more a parameter and are faster above all where few samples are decoded at a time. Samples are then those of
+    /// a slightly different policy, of `bf16` a nearer one than of `int8`; ratios correct for that, because they come with
+    /// its log-probabilities. Scoring and updates use the model's own weights.
     pub rollout_weights: RolloutWeights,
     /// Train low-rank adapters and leave the model as it is. Checkpoints then hold the adapters alone, as PEFT writes
     /// them; `azr model merge` makes a model of them.
@@ -123,6 +123,8 @@ pub enum RolloutWeights {
     /// The model's own.
     #[default]
     F32,
+    /// Copies rounded to bfloat16, multiplied in float32.
+    Bf16,
     /// Int8 copies with a scale for each output, multiplied with int16 activations.
     Int8,
 }
@@ -175,8 +177,9 @@ impl Options {
             gradient_checkpointing: self.gradient_checkpointing,
             lora: self.lora.as_ref().map(Lora::options).transpose()?,
             rollout_weights: match self.rollout_weights {
-                RolloutWeights::F32 => azr_transformer::RolloutWeights::F32,
-                RolloutWeights::Int8 => azr_transformer::RolloutWeights::Int8,
+                RolloutWeights::F32 => None,
+                RolloutWeights::Bf16 => Some(CopyFormat::Bf16),
+                RolloutWeights::Int8 => Some(CopyFormat::Int8),
             },
         })
     }
@@ -237,9 +240,14 @@ mod tests {
             assert_eq!(error.code, ErrorCode::InvalidConfig);
             assert!(error.message.contains(expected), "{error}");
         }
-        assert_eq!(none.training().unwrap().rollout_weights, azr_transformer::RolloutWeights::F32);
-        let int8 = parse(r#"{"rollout_weights": "int8"}"#).unwrap().training().unwrap();
-        assert_eq!(int8.rollout_weights, azr_transformer::RolloutWeights::Int8);
+        assert_eq!(none.training().unwrap().rollout_weights, None);
+        for (text, format) in [
+            (r#"{"rollout_weights": "f32"}"#, None),
+            (r#"{"rollout_weights": "bf16"}"#, Some(CopyFormat::Bf16)),
+            (r#"{"rollout_weights": "int8"}"#, Some(CopyFormat::Int8)),
+        ] {
+            assert_eq!(parse(text).unwrap().training().unwrap().rollout_weights, format);
+        }
         assert!(parse(r#"{"rollout_weights": "int4"}"#).is_err());
         let lora = parse(r#"{"lora": {}}"#).unwrap().training().unwrap().lora.unwrap();
         assert_eq!((lora.adapter.rank, lora.adapter.targets.len()), (16, 7));

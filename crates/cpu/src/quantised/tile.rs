@@ -128,7 +128,7 @@ fn registers<S: Simd, const ROWS: usize, const PANELS: usize>(
         }
         let mut sums = [[s.int_zero(); PANELS]; ROWS];
         for (k, x) in x.iter().enumerate() {
-            prefetch(ahead.cast());
+            prefetch(ahead);
             ahead = ahead.wrapping_add(tile.share);
             let mut vectors = [s.splat_pair(0); PANELS];
             for (vector, weights) in vectors.iter_mut().zip(&weights) {

@@ -7,7 +7,7 @@
 use std::arch::x86_64::*;
 
 use super::{Kernel, LANES, Simd};
-use crate::tile::{Tile, multiply};
+use crate::tile::{Element, Tile, multiply};
 
 /// Proof that the machine has AVX2 and FMA.
 #[derive(Debug, Clone, Copy)]
@@ -58,10 +58,10 @@ impl Simd for Avx2 {
     }
 
     // SAFETY: the contract is the trait's; this adds nothing to it.
-    unsafe fn multiply(self, rows: usize, tile: &Tile) {
+    unsafe fn multiply<E: Element>(self, rows: usize, tile: &Tile<E>) {
         // SAFETY: the trait's contract; the value `simd` exists only where the machine has these instructions.
         #[target_feature(enable = "avx2,fma")]
-        unsafe fn inner(simd: Avx2, rows: usize, tile: &Tile) {
+        unsafe fn inner<E: Element>(simd: Avx2, rows: usize, tile: &Tile<E>) {
             // SAFETY: passed on from the caller.
             unsafe { multiply(simd, rows, tile) }
         }
@@ -77,6 +77,14 @@ impl Simd for Avx2 {
     #[inline(always)]
     fn load(self, from: &[f32; LANES]) -> Pair {
         call!([_mm256_loadu_ps(from.as_ptr()), _mm256_loadu_ps(from.as_ptr().add(8))])
+    }
+
+    #[inline(always)]
+    fn load_bf16(self, from: &[u16; LANES]) -> Pair {
+        call!({
+            let from = from.as_ptr().cast::<__m128i>();
+            [widen_bf16(_mm_loadu_si128(from)), widen_bf16(_mm_loadu_si128(from.add(1)))]
+        })
     }
 
     #[inline(always)]
@@ -200,6 +208,12 @@ impl Simd for Avx2 {
     fn exp2_integral(self, a: Pair) -> Pair {
         [exp2_half(a[0]), exp2_half(a[1])]
     }
+}
+
+/// A bfloat16 is the upper half of a float32.
+#[inline(always)]
+fn widen_bf16(halves: __m128i) -> __m256 {
+    call!(_mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(halves))))
 }
 
 #[inline(always)]

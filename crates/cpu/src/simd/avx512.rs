@@ -7,7 +7,7 @@
 use std::arch::x86_64::*;
 
 use super::{Kernel, LANES, Simd};
-use crate::tile::{Tile, multiply};
+use crate::tile::{Element, Tile, multiply};
 
 /// Proof that the machine has AVX-512F and AVX-512BW.
 #[derive(Debug, Clone, Copy)]
@@ -64,10 +64,10 @@ impl Simd for Avx512 {
     }
 
     // SAFETY: the contract is the trait's; this adds nothing to it.
-    unsafe fn multiply(self, rows: usize, tile: &Tile) {
+    unsafe fn multiply<E: Element>(self, rows: usize, tile: &Tile<E>) {
         // SAFETY: the trait's contract; the value `simd` exists only where the machine has these instructions.
         #[target_feature(enable = "avx512f,avx512bw,avx2,fma")]
-        unsafe fn inner(simd: Avx512, rows: usize, tile: &Tile) {
+        unsafe fn inner<E: Element>(simd: Avx512, rows: usize, tile: &Tile<E>) {
             // SAFETY: passed on from the caller.
             unsafe { multiply(simd, rows, tile) }
         }
@@ -83,6 +83,13 @@ impl Simd for Avx512 {
     #[inline(always)]
     fn load(self, from: &[f32; LANES]) -> __m512 {
         call!(_mm512_loadu_ps(from.as_ptr()))
+    }
+
+    #[inline(always)]
+    fn load_bf16(self, from: &[u16; LANES]) -> __m512 {
+        call!(_mm512_castsi512_ps(_mm512_slli_epi32::<16>(_mm512_cvtepu16_epi32(
+            _mm256_loadu_si256(from.as_ptr().cast())
+        ))))
     }
 
     #[inline(always)]

@@ -1,7 +1,9 @@
 //! Plain loops over sixteen lanes, for every machine; the compiler makes of them what its target has.
 
+use azr_transformer::packing::unpack_bf16;
+
 use super::{LANES, Simd};
-use crate::tile::{Tile, multiply};
+use crate::tile::{Element, Tile, multiply};
 
 /// Needs nothing.
 #[derive(Debug, Clone, Copy)]
@@ -39,7 +41,7 @@ impl Simd for Portable {
     }
 
     // SAFETY: the contract is the trait's; this adds nothing to it.
-    unsafe fn multiply(self, rows: usize, tile: &Tile) {
+    unsafe fn multiply<E: Element>(self, rows: usize, tile: &Tile<E>) {
         // SAFETY: passed on from the caller.
         unsafe { multiply(self, rows, tile) }
     }
@@ -52,6 +54,11 @@ impl Simd for Portable {
     #[inline(always)]
     fn load(self, from: &[f32; LANES]) -> Self::V {
         *from
+    }
+
+    #[inline(always)]
+    fn load_bf16(self, from: &[u16; LANES]) -> Self::V {
+        from.map(unpack_bf16)
     }
 
     #[inline(always)]

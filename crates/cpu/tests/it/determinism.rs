@@ -4,8 +4,8 @@
 use azr_cpu::{Cpu, InstructionSet};
 use azr_plugin::{LossSpec, Ratio};
 use azr_transformer::{
-    AdamStep, AttentionSequence, AttentionShape, Device, DeviceResult, KeySpan, Moment, SampleSpec,
-    StatePrecision, TokenTargets,
+    AdamStep, AttentionSequence, AttentionShape, CopyFormat, Device, DeviceResult, KeySpan, Moment,
+    SampleSpec, StatePrecision, TokenTargets,
 };
 
 /// Numbers in [-1, 1) that differ from each other.
@@ -159,8 +159,8 @@ fn results(cpu: &Cpu) -> DeviceResult<Vec<u32>> {
     Ok(bits)
 }
 
-/// Codes, scales and products of int8 weights of odd sizes, which are split, summed in parts and left with half a pair.
-fn quantised_results(cpu: &Cpu) -> DeviceResult<Vec<u32>> {
+/// Values of copies and products with them, of odd sizes, which are split, summed in parts and left with half a pair.
+fn copy_results(cpu: &Cpu, format: CopyFormat) -> DeviceResult<Vec<u32>> {
     let mut bits = Vec::new();
     for (n_out, n_in, rows) in [(330, 97, 150), (1500, 96, 1), (75, 9001, 20)] {
         let buffer = |seed: usize, len: usize| {
@@ -170,16 +170,15 @@ fn quantised_results(cpu: &Cpu) -> DeviceResult<Vec<u32>> {
         };
         let mut matrix = cpu.matrix_zeros(n_out, n_in)?;
         cpu.matrix_write(&mut matrix, &values(3, n_out * n_in))?;
-        let mut copy = cpu.quantised_zeros(n_out, n_in)?;
-        cpu.quantise(&matrix, &mut copy)?;
-        let (mut codes, mut scales) = (vec![0; n_out * n_in], vec![0.0; n_out]);
-        cpu.quantised_read(&copy, &mut codes, &mut scales)?;
+        let mut copy = cpu.copy_zeros(n_out, n_in, format)?;
+        cpu.copy_write(&mut copy, &matrix)?;
+        let mut of_copy = vec![0.0; n_out * n_in];
+        cpu.copy_read(&copy, &mut of_copy)?;
         let (x, mut y) = (buffer(1, rows * n_in)?, buffer(2, rows * n_out)?);
-        cpu.quantised_linear(&x, rows, &copy, Some(&buffer(4, n_out)?), &mut y)?;
+        cpu.copy_linear(&x, rows, &copy, Some(&buffer(4, n_out)?), &mut y)?;
         let mut products = vec![0.0; rows * n_out];
         cpu.read(&y, 0, &mut products)?;
-        bits.extend(codes.into_iter().map(|code| code as u32));
-        bits.extend(scales.into_iter().chain(products).map(f32::to_bits));
+        bits.extend(of_copy.into_iter().chain(products).map(f32::to_bits));
     }
     Ok(bits)
 }
@@ -187,12 +186,31 @@ fn quantised_results(cpu: &Cpu) -> DeviceResult<Vec<u32>> {
 #[test]
 fn int8_products_do_not_depend_on_threads_or_the_instruction_set() {
     let run = |threads, set| {
-        quantised_results(&Cpu::with_instruction_set(Some(threads), set).unwrap()).unwrap()
+        let cpu = Cpu::with_instruction_set(Some(threads), set).unwrap();
+        copy_results(&cpu, CopyFormat::Int8).unwrap()
     };
     let expected = run(1, InstructionSet::Portable);
     for set in InstructionSet::available() {
         for threads in [1, 2, 5] {
             assert!(run(threads, set) == expected, "{set:?} with {threads} threads");
+        }
+    }
+}
+
+#[test]
+fn bf16_products_do_not_depend_on_threads() {
+    let run = |threads, set| {
+        let cpu = Cpu::with_instruction_set(Some(threads), set).unwrap();
+        copy_results(&cpu, CopyFormat::Bf16).unwrap()
+    };
+    let mut of_fused = None;
+    for set in InstructionSet::available() {
+        let expected = run(1, set);
+        for threads in [2, 5] {
+            assert!(run(threads, set) == expected, "{set:?} with {threads} threads");
+        }
+        if set != InstructionSet::Portable {
+            assert!(*of_fused.get_or_insert_with(|| expected.clone()) == expected, "{set:?}");
         }
     }
 }

@@ -3,9 +3,10 @@
 use std::sync::LazyLock;
 
 use azr_cpu::{Cpu, InstructionSet};
+use azr_transformer::packing::{Rounding, pack_bf16, unpack_bf16};
 use azr_transformer::quantise::{ACTIVATION_CODES, WEIGHT_CODES, quantise};
 use azr_transformer::reference::Reference;
-use azr_transformer::{Device, DeviceResult};
+use azr_transformer::{CopyFormat, Device, DeviceResult, SampleSpec};
 use proptest::prelude::*;
 
 static CPUS: LazyLock<Vec<Cpu>> = LazyLock::new(|| {
@@ -54,19 +55,24 @@ impl Layer {
     }
 }
 
-/// Rows, weights and a bias to multiply as int8 and int16.
+/// Rows, weights and a bias to multiply, as they are or with copies of the weights.
 #[derive(Debug, Clone)]
-struct QuantisedLayer {
+struct CopiedLayer {
     shape: (usize, usize),
     x: Vec<f32>,
     weight: Vec<f32>,
     bias: Vec<f32>,
 }
 
-impl QuantisedLayer {
-    fn run(&self, cpu: &Cpu) -> DeviceResult<Vec<f32>> {
+impl CopiedLayer {
+    fn n_rows(&self) -> usize {
+        self.x.len() / self.shape.1
+    }
+
+    /// The products of a copy in `format`, or else of the weights; then the samples and log-probs of a head of them.
+    fn run(&self, cpu: &Cpu, format: Option<CopyFormat>) -> DeviceResult<[Vec<f32>; 2]> {
         let (n_out, n_in) = self.shape;
-        let n_rows = self.x.len() / n_in;
+        let n_rows = self.n_rows();
         let upload = |values: &[f32]| {
             let mut buffer = cpu.zeros(values.len())?;
             cpu.write(&mut buffer, 0, values)?;
@@ -74,16 +80,27 @@ impl QuantisedLayer {
         };
         let mut matrix = cpu.matrix_zeros(n_out, n_in)?;
         cpu.matrix_write(&mut matrix, &self.weight)?;
-        let mut copy = cpu.quantised_zeros(n_out, n_in)?;
-        cpu.quantise(&matrix, &mut copy)?;
         let (x, bias, mut y) = (upload(&self.x)?, upload(&self.bias)?, cpu.zeros(n_rows * n_out)?);
-        cpu.quantised_linear(&x, n_rows, &copy, Some(&bias), &mut y)?;
+        let specs = vec![SampleSpec { temperature: 1.0, top_p: 1.0, uniform: 0.4 }; n_rows];
+        let (tokens, mut samples) = match format {
+            Some(format) => {
+                let mut copy = cpu.copy_zeros(n_out, n_in, format)?;
+                cpu.copy_write(&mut copy, &matrix)?;
+                cpu.copy_linear(&x, n_rows, &copy, Some(&bias), &mut y)?;
+                cpu.copy_head_sample(&x, &copy, &specs)?
+            }
+            None => {
+                cpu.linear(&x, n_rows, &matrix, Some(&bias), &mut y)?;
+                cpu.head_sample(&x, &matrix, &specs)?
+            }
+        };
+        samples.extend(tokens.into_iter().map(|token| token as f32));
         let mut out = vec![0.0; n_rows * n_out];
         cpu.read(&y, 0, &mut out)?;
-        Ok(out)
+        Ok([out, samples])
     }
 
-    /// The same in plain loops: one exact sum, then a multiplication by each scale and an addition, each rounded.
+    /// Int8 products in plain loops: one exact sum, then a multiplication by each scale and an addition, each rounded.
     fn by_definition(&self) -> Vec<f32> {
         let n_in = self.shape.1;
         let quantised = |values: &[f32], n_codes| {
@@ -117,7 +134,7 @@ fn number() -> impl Strategy<Value = f32> {
     ]
 }
 
-fn quantised_layer() -> impl Strategy<Value = QuantisedLayer> {
+fn copied_layer() -> impl Strategy<Value = CopiedLayer> {
     (1..60_usize, 1..70_usize, 1..41_usize).prop_flat_map(|(n_out, n_in, n_rows)| {
         let row = |len| {
             prop_oneof![
@@ -128,7 +145,7 @@ fn quantised_layer() -> impl Strategy<Value = QuantisedLayer> {
         };
         let rows = |n| prop::collection::vec(row(n_in), n).prop_map(|rows| rows.concat());
         let bias = prop::collection::vec(-1.0_f32..1.0, n_out);
-        (rows(n_rows), rows(n_out), bias).prop_map(move |(x, weight, bias)| QuantisedLayer {
+        (rows(n_rows), rows(n_out), bias).prop_map(move |(x, weight, bias)| CopiedLayer {
             shape: (n_out, n_in),
             x,
             weight,
@@ -158,6 +175,11 @@ fn layer() -> impl Strategy<Value = Layer> {
     )
 }
 
+/// Bits of which one NaN has as good ones as another.
+fn bits(values: &[f32]) -> Vec<Option<u32>> {
+    values.iter().map(|value| (!value.is_nan()).then(|| value.to_bits())).collect()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 48, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -175,14 +197,22 @@ proptest! {
     }
 
     #[test]
-    fn int8_products_are_what_their_definition_says_to_the_bit(layer in quantised_layer()) {
-        let bits = |values: Vec<f32>| -> Vec<Option<u32>> {
-            // One NaN is as good as another.
-            values.into_iter().map(|value| (!value.is_nan()).then(|| value.to_bits())).collect()
-        };
-        let wanted = bits(layer.by_definition());
+    fn int8_products_are_what_their_definition_says_to_the_bit(layer in copied_layer()) {
+        let wanted = bits(&layer.by_definition());
         for cpu in CPUS.iter() {
-            prop_assert!(bits(layer.run(cpu).unwrap()) == wanted, "{}", cpu.describe());
+            let [found, _] = layer.run(cpu, Some(CopyFormat::Int8)).unwrap();
+            prop_assert!(bits(&found) == wanted, "{}", cpu.describe());
+        }
+    }
+
+    #[test]
+    fn bf16_products_are_those_of_rounded_weights_to_the_bit(layer in copied_layer()) {
+        let round = |value: &f32| unpack_bf16(pack_bf16(*value, Rounding::Nearest, 0));
+        let rounded = CopiedLayer { weight: layer.weight.iter().map(round).collect(), ..layer.clone() };
+        for cpu in CPUS.iter() {
+            let wanted = rounded.run(cpu, None).unwrap();
+            let found = layer.run(cpu, Some(CopyFormat::Bf16)).unwrap();
+            prop_assert!(found.map(|values| bits(&values)) == wanted.map(|values| bits(&values)), "{}", cpu.describe());
         }
     }
 }

@@ -8,7 +8,7 @@ use super::{
     Case, Checks, Outputs, RowCase, close, download, download_matrix, indices, numbers, same_bits,
     uniform, upload, upload_matrix,
 };
-use crate::device::{Device, DeviceResult, SampleSpec, TokenTargets};
+use crate::device::{CopyFormat, Device, DeviceResult, SampleSpec, TokenTargets};
 use crate::reference::Reference;
 
 /// A softmax over logits of the error of [`super::matrices`]'s products.
@@ -131,10 +131,10 @@ fn specs(n_rows: usize) -> Vec<SampleSpec> {
         .collect()
 }
 
-/// Sampling from the logits of a matrix, or of its int8 copy.
+/// Sampling from the logits of a matrix, or of its copy.
 pub(super) struct Samples {
     pub(super) shape: Shape,
-    pub(super) is_quantised: bool,
+    pub(super) copy: Option<CopyFormat>,
 }
 
 impl RowCase for Samples {
@@ -145,12 +145,13 @@ impl RowCase for Samples {
     fn run<D: Device>(&self, device: &D, rows: Range<usize>) -> DeviceResult<Vec<Vec<f32>>> {
         let (x, weight) = self.shape.operands(device, rows.clone())?;
         let specs = &specs(self.shape.n_rows)[rows];
-        let (tokens, logprobs) = if self.is_quantised {
-            let mut copy = device.quantised_zeros(self.shape.vocab, self.shape.width)?;
-            device.quantise(&weight, &mut copy)?;
-            device.quantised_head_sample(&x, &copy, specs)?
-        } else {
-            device.head_sample(&x, &weight, specs)?
+        let (tokens, logprobs) = match self.copy {
+            Some(format) => {
+                let mut copy = device.copy_zeros(self.shape.vocab, self.shape.width, format)?;
+                device.copy_write(&mut copy, &weight)?;
+                device.copy_head_sample(&x, &copy, specs)?
+            }
+            None => device.head_sample(&x, &weight, specs)?,
         };
         let results = tokens.into_iter().zip(logprobs);
         Ok(results.map(|(token, logprob)| vec![token as f32, logprob]).collect())
@@ -223,12 +224,12 @@ pub(super) fn check<D: Device>(checks: &mut Checks<'_, D>) {
                 &Loss { shape, loss },
             );
         }
-        let result = samples_agree(checks.device, &Samples { shape, is_quantised: false });
+        let result = samples_agree(checks.device, &Samples { shape, copy: None });
         checks.record(format!("head_sample, {on}"), result);
     }
     let shape = Shape { vocab: 333, width: 24, n_rows: 40 };
     checks.rows_agree("rows of head_scores".to_owned(), &Scores { shape, temperature: 0.9 });
-    checks.rows_agree("rows of head_sample".to_owned(), &Samples { shape, is_quantised: false });
+    checks.rows_agree("rows of head_sample".to_owned(), &Samples { shape, copy: None });
     let result = first_among_equals(checks.device);
     checks.record("greedy head_sample among equals".to_owned(), result);
 }

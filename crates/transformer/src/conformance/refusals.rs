@@ -2,8 +2,8 @@
 
 use super::Checks;
 use crate::device::{
-    AttentionSequence, AttentionShape, Device, DeviceError, DeviceResult, KeySpan, Moment,
-    SampleSpec, StatePrecision,
+    AttentionSequence, AttentionShape, CopyFormat, Device, DeviceError, DeviceResult, KeySpan,
+    Moment, SampleSpec, StatePrecision,
 };
 
 /// What each call that must fail returned.
@@ -12,7 +12,6 @@ fn calls<D: Device>(device: &D) -> DeviceResult<Vec<(&'static str, DeviceResult<
     let (mut a, mut b, mut c) = (device.zeros(10)?, device.zeros(10)?, device.zeros(10)?);
     let mut matrix = device.matrix_zeros(4, 5)?;
     let other = device.matrix_zeros(5, 4)?;
-    let mut copy = device.quantised_zeros(4, 5)?;
     let shape = AttentionShape { n_heads: 2, n_kv_heads: 1, head_dim: 2 };
     let attention = |n_queries: usize, own: usize, a: &mut D::Buffer, b: &mut D::Buffer| {
         let own = KeySpan { start: 0, len: own };
@@ -40,18 +39,6 @@ fn calls<D: Device>(device: &D) -> DeviceResult<Vec<(&'static str, DeviceResult<
         ("too many rows of x", device.linear(&ten, 3, &matrix, None, &mut a)),
         ("too many rows of y", device.linear(&ten, 2, &other, None, &mut device.zeros(9)?)),
         ("a bias of the wrong width", device.linear(&ten, 1, &matrix, Some(&ten), &mut a)),
-        ("an empty copy", device.quantised_zeros(3, 0).map(drop)),
-        ("a copy of another shape", device.quantise(&other, &mut copy)),
-        ("codes of too few outputs", device.quantised_read(&copy, &mut [0; 20], &mut [0.0; 3])),
-        ("too few codes", device.quantised_read(&copy, &mut [0; 19], &mut [0.0; 4])),
-        ("too many rows of quantised x", device.quantised_linear(&ten, 3, &copy, None, &mut a)),
-        ("too many rows of quantised y", {
-            device.quantised_linear(&ten, 2, &copy, None, &mut device.zeros(7)?)
-        }),
-        ("a bias of the wrong width", device.quantised_linear(&ten, 1, &copy, Some(&ten), &mut a)),
-        ("quantised samples of too many rows", {
-            device.quantised_head_sample(&ten, &copy, &[spec; 3]).map(drop)
-        }),
         ("too many rows of dy", device.linear_backward_input(&ten, 3, &matrix, &mut a, true)),
         ("too many rows for dW", device.linear_backward_weight(&ten, &ten, 3, &mut matrix)),
         ("too many rows for db", device.bias_backward(&ten, 2, &mut a)),
@@ -84,12 +71,40 @@ fn calls<D: Device>(device: &D) -> DeviceResult<Vec<(&'static str, DeviceResult<
     ])
 }
 
+/// The same of copies.
+fn copy_calls<D: Device>(
+    device: &D,
+    format: CopyFormat,
+) -> DeviceResult<Vec<(&'static str, DeviceResult<()>)>> {
+    let (ten, mut a) = (device.zeros(10)?, device.zeros(10)?);
+    let other = device.matrix_zeros(5, 4)?;
+    let mut copy = device.copy_zeros(4, 5, format)?;
+    let spec = SampleSpec { temperature: 1.0, top_p: 1.0, uniform: 0.5 };
+    Ok(vec![
+        ("an empty copy", device.copy_zeros(3, 0, format).map(drop)),
+        ("a copy of another shape", device.copy_write(&mut copy, &other)),
+        ("a copy read to too few values", device.copy_read(&copy, &mut [0.0; 19])),
+        ("too many rows of x for a copy", device.copy_linear(&ten, 3, &copy, None, &mut a)),
+        ("too many rows of y for a copy", {
+            device.copy_linear(&ten, 2, &copy, None, &mut device.zeros(7)?)
+        }),
+        ("a copy's bias of the wrong width", {
+            device.copy_linear(&ten, 1, &copy, Some(&ten), &mut a)
+        }),
+        ("a copy's samples of too many rows", {
+            device.copy_head_sample(&ten, &copy, &[spec; 3]).map(drop)
+        }),
+    ])
+}
+
 pub(super) fn check<D: Device>(checks: &mut Checks<'_, D>) {
-    let results = match calls(checks.device) {
+    let copies = CopyFormat::ALL.map(|format| copy_calls(checks.device, format));
+    let lists = [calls(checks.device)].into_iter().chain(copies);
+    let results = match lists.collect::<DeviceResult<Vec<_>>>() {
         Ok(results) => results,
         Err(error) => return checks.record("refusals".to_owned(), Err(error.to_string())),
     };
-    for (name, result) in results {
+    for (name, result) in results.into_iter().flatten() {
         let failure = match result {
             Err(DeviceError::Failed(_)) => Ok(()),
             other => Err(format!("{other:?} instead of a failure")),

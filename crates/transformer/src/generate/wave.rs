@@ -7,12 +7,12 @@ use azr_plugin::{CallContext, Completion, FinishReason, GenerateRequest, Samplin
 
 use super::{GenerateLimits, Vocabulary, empty_completion, sample_spec};
 use crate::cache::{KvCache, RowAllocator, cache_bytes_per_row};
+use crate::copies::WeightCopies;
 use crate::device::{Device, KeySpan};
 use crate::error::{Result, TransformerError};
 use crate::forward::{Activations, Keep, Rollout};
 use crate::memory::{MemoryUse, activation_values, row_bytes};
 use crate::model::Model;
-use crate::quantised::QuantisedParameters;
 use crate::rows::PackedRows;
 use crate::text::ResponseText;
 
@@ -22,7 +22,7 @@ const MIN_HEADER: usize = 16;
 /// The state of a running wave.
 pub(super) struct Wave<'a, D: Device> {
     model: &'a Model<D>,
-    copies: Option<&'a QuantisedParameters<D>>,
+    copies: Option<&'a WeightCopies<D>>,
     vocabulary: &'a Vocabulary,
     limits: GenerateLimits,
     /// Distinct prompts.
@@ -340,7 +340,7 @@ impl<'a, D: Device> Wave<'a, D> {
             .collect();
         let states = &self.activations.norm;
         let (tokens, logprobs) = match self.copies {
-            Some(copies) => device.quantised_head_sample(states, copies.head(), &specs)?,
+            Some(copies) => device.copy_head_sample(states, copies.head(), &specs)?,
             None => device.head_sample(states, self.model.weights.head(), &specs)?,
         };
         for ((live, token), logprob) in self.live.iter_mut().zip(tokens).zip(logprobs) {

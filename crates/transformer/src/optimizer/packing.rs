@@ -10,6 +10,8 @@
 //! the fourth root of the rest, `|value| = largest * (code / n)^4`, where that paper has a table: like its dynamic
 //! tree it covers eight orders of magnitude with a relative error that grows slowly towards 0, and unlike a table it
 //! is arithmetic that vectorises.
+//!
+//! Weights that generation multiplies with as bfloat16 ([`crate::CopyFormat`]) are rounded to nearest.
 
 /// Values that share one scale.
 pub const BLOCK: usize = 256;
@@ -20,21 +22,16 @@ const MIN_SCALE: f32 = 1e-28;
 /// How a value between two codes is rounded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rounding {
-    /// To the nearer one.
+    /// To the nearer one; of two bfloat16 that are equally near to the even one.
     Nearest,
     /// To either, without bias; the numbers follow from this key and the element's index.
     Stochastic(u32),
 }
 
-impl Rounding {
-    /// 16 uniform bits for an element; the middle for rounding to nearest.
-    #[inline(always)]
-    fn bits(self, index: usize) -> u32 {
-        match self {
-            Self::Nearest => 0x8000,
-            Self::Stochastic(key) => mix(key ^ mix(index as u32)) >> 16,
-        }
-    }
+/// 16 uniform bits for an element.
+#[inline(always)]
+const fn noise(key: u32, index: usize) -> u32 {
+    mix(key ^ mix(index as u32)) >> 16
 }
 
 /// A hash whose every output bit depends on every input bit ("lowbias32" of C. Wellons' hash prospector).
@@ -47,13 +44,21 @@ pub const fn mix(mut x: u32) -> u32 {
     x ^ (x >> 16)
 }
 
-/// Rounds to bfloat16; `index` is the element's, for the rounding.
+/// Rounds to bfloat16; `index` is the element's, for the rounding. What is above all its numbers becomes an infinity, and
+/// a NaN stays one.
 #[inline(always)]
-pub fn pack_bf16(value: f32, rounding: Rounding, index: usize) -> u16 {
+pub const fn pack_bf16(value: f32, rounding: Rounding, index: usize) -> u16 {
     let bits = value.to_bits();
-    // Adding could turn an infinity into something else.
-    let noise = if value.is_finite() { rounding.bits(index) } else { 0 };
-    (bits.wrapping_add(noise) >> 16) as u16
+    let summand = match rounding {
+        Rounding::Nearest => 0x7fff + ((bits >> 16) & 1),
+        Rounding::Stochastic(key) => noise(key, index),
+    };
+    // Adding to an infinity or a NaN could turn it into something else, cutting a NaN into an infinity.
+    if value.is_finite() {
+        (bits.wrapping_add(summand) >> 16) as u16
+    } else {
+        (bits >> 16) as u16 | (value.is_nan() as u16) << 6
+    }
 }
 
 /// The value of a bfloat16.
@@ -102,10 +107,10 @@ pub fn pack_block(
         let root = ratio.sqrt().sqrt() * n;
         let magnitude = match rounding {
             Rounding::Nearest => (root + 0.5).floor(),
-            Rounding::Stochastic(_) => {
+            Rounding::Stochastic(key) => {
                 let below = root.floor().min(n - 1.0);
                 let (low, high) = (fourth_power(below, n), fourth_power(below + 1.0, n));
-                let threshold = rounding.bits(first + index) as f32 / 65536.0;
+                let threshold = noise(key, first + index) as f32 / 65536.0;
                 if ratio - low > threshold * (high - low) { below + 1.0 } else { below }
             }
         };
@@ -199,6 +204,37 @@ mod tests {
                 let int8 =
                     mean(&|key| block(&[1.0, small], is_signed, Rounding::Stochastic(key)).2[1]);
                 assert!((int8 / f64::from(small) - 1.0).abs() < 0.01, "{int8} {small}");
+            }
+        }
+    }
+
+    #[test]
+    fn ties_of_bf16_go_to_even() {
+        let nearest = |bits| pack_bf16(f32::from_bits(bits), Rounding::Nearest, 0);
+        for (bits, wanted) in [
+            (0x3f80_7fff, 0x3f80),
+            (0x3f80_8000, 0x3f80),
+            (0x3f80_8001, 0x3f81),
+            (0x3f81_7fff, 0x3f81),
+            (0x3f81_8000, 0x3f82),
+            (0xbf81_8000, 0xbf82),
+            // Subnormal numbers, a carry into the exponent, and what is nearer to infinity than to the largest number.
+            (0x0000_8000, 0x0000),
+            (0x0000_8001, 0x0001),
+            (0x3fff_8000, 0x4000),
+            (0x7f7f_7fff, 0x7f7f),
+            (0xff7f_8000, 0xff80),
+        ] {
+            assert_eq!(nearest(bits), wanted, "{bits:x}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_number_stays() {
+        for bits in [0x7f80_0001, 0xff80_8000, 0x7fff_ffff, 0x7fc0_0000] {
+            for rounding in [Rounding::Nearest, Rounding::Stochastic(3)] {
+                let half = pack_bf16(f32::from_bits(bits), rounding, 1);
+                assert!(unpack_bf16(half).is_nan(), "{bits:x} became {half:x}");
             }
         }
     }

@@ -9,7 +9,7 @@ use azr_weights::Family;
 
 use super::{tiny_model, vocabulary};
 use crate::reference::Reference;
-use crate::{GenerateLimits, Model, RolloutWeights, TrainingOptions, TransformerError, Vocabulary};
+use crate::{CopyFormat, GenerateLimits, Model, TrainingOptions, TransformerError, Vocabulary};
 
 fn sampling(max_new_tokens: u32) -> Sampling {
     Sampling { temperature: 1.0, top_p: 1.0, max_new_tokens, stop: Vec::new() }
@@ -51,10 +51,11 @@ fn assert_same(a: &[Vec<Completion>], b: &[Vec<Completion>]) {
 #[test]
 fn a_sample_does_not_depend_on_its_company() {
     for (family, rollout_weights) in [
-        (Family::Llama, RolloutWeights::F32),
-        (Family::Qwen2, RolloutWeights::F32),
-        (Family::Llama, RolloutWeights::Int8),
-        (Family::Qwen2, RolloutWeights::Int8),
+        (Family::Llama, None),
+        (Family::Qwen2, None),
+        (Family::Qwen2, Some(CopyFormat::Bf16)),
+        (Family::Llama, Some(CopyFormat::Int8)),
+        (Family::Qwen2, Some(CopyFormat::Int8)),
     ] {
         let mut model = tiny_model(family, true);
         let options = TrainingOptions { rollout_weights, ..TrainingOptions::default() };

@@ -1,4 +1,4 @@
-//! Generation with int8 copies of the weights: what they are of, who uses them, and how far their policy is away.
+//! Generation with copies of the weights in fewer bytes: what they are of, who uses them, and how far their policy is away.
 
 use azr_plugin::{
     Completion, GenerateRequest, LossSpec, Quiet, Sampling, TrainSequence, UpdateBounds,
@@ -7,21 +7,19 @@ use azr_plugin::{
 use azr_weights::{AdapterConfig, Family, Projection};
 
 use super::{loss_spec, optimizer_spec, tiny_model, update_request, vocabulary};
-use crate::device::Device;
-use crate::memory::quantised_bytes;
-use crate::reference::{Quantised, Reference};
-use crate::{
-    GenerateLimits, LoraOptions, Model, RolloutWeights, TrainingOptions, TransformerError,
-};
+use crate::device::{CopyFormat, Device};
+use crate::memory::copy_bytes;
+use crate::reference::{Reference, WeightCopy};
+use crate::{GenerateLimits, LoraOptions, Model, TrainingOptions, TransformerError};
 
-fn int8() -> TrainingOptions {
-    TrainingOptions { rollout_weights: RolloutWeights::Int8, ..TrainingOptions::default() }
+fn options(format: CopyFormat) -> TrainingOptions {
+    TrainingOptions { rollout_weights: Some(format), ..TrainingOptions::default() }
 }
 
-/// A tiny model that generates with int8 copies.
-fn int8_model(family: Family, tied: bool) -> Model<Reference> {
+/// A tiny model that generates with copies.
+fn copying_model(format: CopyFormat, family: Family, tied: bool) -> Model<Reference> {
     let mut model = tiny_model(family, tied);
-    model.set_training_options(int8()).unwrap();
+    model.set_training_options(options(format)).unwrap();
     model
 }
 
@@ -44,7 +42,8 @@ fn generate(model: &mut Model<Reference>) -> Vec<Completion> {
 }
 
 /// Copies made here and now of every matrix that has one, layer after layer, the head last.
-fn copies_of_now(model: &Model<Reference>) -> Vec<Quantised> {
+fn copies_of_now(model: &Model<Reference>) -> Vec<WeightCopy> {
+    let format = model.options.rollout_weights.unwrap();
     let layers = model
         .weights
         .layers
@@ -53,15 +52,15 @@ fn copies_of_now(model: &Model<Reference>) -> Vec<Quantised> {
     layers
         .chain([model.weights.head()])
         .map(|matrix| {
-            let mut copy = Reference.quantised_zeros(matrix.n_out, matrix.n_in).unwrap();
-            Reference.quantise(matrix, &mut copy).unwrap();
+            let mut copy = Reference.copy_zeros(matrix.n_out, matrix.n_in, format).unwrap();
+            Reference.copy_write(&mut copy, matrix).unwrap();
             copy
         })
         .collect()
 }
 
 /// The copies that the model would generate with, if they are not out of date.
-fn copies_in_use(model: &Model<Reference>) -> Option<Vec<Quantised>> {
+fn copies_in_use(model: &Model<Reference>) -> Option<Vec<WeightCopy>> {
     let copies = model.weights.copies()?;
     let layers = (0..model.config().n_layers)
         .flat_map(|layer| Projection::ALL.map(|projection| copies.linear(layer, projection)));
@@ -94,18 +93,23 @@ fn copies_are_always_of_the_current_weights() {
         targets: Projection::ALL.into(),
         base_model: String::new(),
     };
-    let lora = TrainingOptions { lora: Some(LoraOptions { adapter, seed: 5 }), ..int8() };
+    let lora = |format| TrainingOptions {
+        lora: Some(LoraOptions { adapter: adapter.clone(), seed: 5 }),
+        ..options(format)
+    };
     let write_head: Change = |model| {
         let head = model.parameters().last().unwrap().clone();
         let n: usize = head.shape.iter().product();
         model.write(&head.name, &(0..n).map(|i| (i as f32).sin()).collect::<Vec<_>>()).unwrap();
     };
-    let cases: [(&str, TrainingOptions, Change); 4] = [
-        ("a parameter was written", int8(), write_head),
-        ("the model learned", int8(), learn),
-        ("adapters were loaded", lora.clone(), load_adapters),
-        ("adapters learned", lora, learn),
-    ];
+    let cases = CopyFormat::ALL.into_iter().flat_map(|format| {
+        [
+            ("a parameter was written", options(format), write_head),
+            ("the model learned", options(format), learn as Change),
+            ("adapters were loaded", lora(format), load_adapters as Change),
+            ("adapters learned", lora(format), learn as Change),
+        ]
+    });
     for (what, options, change) in cases {
         let mut model = tiny_model(Family::Qwen2, false);
         model.set_training_options(options).unwrap();
@@ -124,55 +128,73 @@ fn copies_are_always_of_the_current_weights() {
     }
 
     // An update that is left out changes no weight, and options are another matter.
-    let mut model = int8_model(Family::Llama, true);
+    let mut model = copying_model(CopyFormat::Int8, Family::Llama, true);
     generate(&mut model);
     let mut request = update_request(&model, loss_spec(), &[0.0]);
     request.bounds = UpdateBounds { grad_norm_max: 0.0, ..UpdateBounds::default() };
     assert!(!model.update(&request, 100, &Quiet).unwrap().applied);
     assert!(copies_in_use(&model).unwrap() == copies_of_now(&model));
-    let mut model = int8_model(Family::Llama, true);
-    let quantised = generate(&mut model);
+}
+
+#[test]
+fn other_options_mean_other_copies() {
+    let mut model = tiny_model(Family::Llama, true);
+    let of_f32 = generate(&mut model);
+    let mut generated = Vec::new();
+    for format in CopyFormat::ALL {
+        model.set_training_options(options(format)).unwrap();
+        assert!(copies_in_use(&model).is_none());
+        generated.push(generate(&mut model));
+        assert!(copies_in_use(&model).unwrap() == copies_of_now(&model));
+        assert_eq!(
+            generated.last(),
+            Some(&generate(&mut copying_model(format, Family::Llama, true)))
+        );
+    }
     model.set_training_options(TrainingOptions::default()).unwrap();
-    assert_eq!(generate(&mut model), generate(&mut tiny_model(Family::Llama, true)));
+    assert_eq!(generate(&mut model), of_f32);
     assert!(copies_in_use(&model).is_none());
-    assert_ne!(generate(&mut model), quantised);
+    assert!(generated[0] != of_f32 && generated[1] != of_f32 && generated[0] != generated[1]);
 }
 
 #[test]
 fn copies_take_what_was_planned() {
-    for (family, tied) in [(Family::Llama, true), (Family::Qwen2, false)] {
-        let mut model = int8_model(family, tied);
-        generate(&mut model);
-        let bytes = copies_in_use(&model).unwrap();
-        let bytes =
-            bytes.iter().map(|copy| copy.codes.len() + 4 * copy.scales.len()).sum::<usize>();
-        assert_eq!(bytes as u64, quantised_bytes(model.config()));
+    for format in CopyFormat::ALL {
+        for (family, tied) in [(Family::Llama, true), (Family::Qwen2, false)] {
+            let mut model = copying_model(format, family, tied);
+            generate(&mut model);
+            let copies = copies_in_use(&model).unwrap();
+            let bytes = copies.iter().map(|copy| match copy {
+                WeightCopy::Bf16(copy) => 2 * copy.values.len(),
+                WeightCopy::Int8(copy) => copy.codes.len() + 4 * copy.scales.len(),
+            });
+            assert_eq!(bytes.sum::<usize>() as u64, copy_bytes(model.config(), format));
+        }
+        let mut model = copying_model(format, Family::Llama, true);
+        model.free_memory = Some(|| Some(1000));
+        let error = model.generate(&requests(), &vocabulary(), &GenerateLimits::default(), &Quiet);
+        let error = azr_plugin::PluginError::from(error.unwrap_err());
+        let message = "copying the weights for generation needs 1 MiB";
+        assert!(error.message.starts_with(message), "{error}");
+        assert!(error.hint.is_some_and(|hint| hint.contains("rollout_weights")));
     }
-    let mut model = int8_model(Family::Llama, true);
-    model.free_memory = Some(|| Some(1000));
-    let error = model.generate(&requests(), &vocabulary(), &GenerateLimits::default(), &Quiet);
-    let error = azr_plugin::PluginError::from(error.unwrap_err());
-    assert!(error.message.starts_with("making int8 copies of the weights needs 1 MiB"), "{error}");
-    assert!(error.hint.is_some_and(|hint| hint.contains("rollout_weights")));
 }
 
-/// A model with the weights that the copies of `model` stand for, in float32.
-fn dequantised(model: &Model<Reference>) -> Model<Reference> {
+/// A model with the weights that the copies of `model` stand for.
+fn model_of_copies(model: &Model<Reference>) -> Model<Reference> {
     let mut other = tiny_model(model.config().family, false);
     let mut copies = copies_of_now(model).into_iter();
-    let values = |copy: Quantised| -> Vec<f64> {
-        let rows = copy.codes.chunks_exact(copy.n_in).zip(&copy.scales);
-        rows.flat_map(|(row, &scale)| {
-            row.iter().map(move |&code| f64::from(code) * f64::from(scale)).collect::<Vec<_>>()
-        })
-        .collect()
+    let mut replace = |values: &mut Vec<f64>| {
+        let mut of_copy = vec![0.0; values.len()];
+        Reference.copy_read(&copies.next().unwrap(), &mut of_copy).unwrap();
+        *values = of_copy.into_iter().map(f64::from).collect();
     };
     for layer in &mut other.weights.layers {
         for projection in Projection::ALL {
-            layer.linear_mut(projection).weight.values = values(copies.next().unwrap());
+            replace(&mut layer.linear_mut(projection).weight.values);
         }
     }
-    other.weights.head_mut().values = values(copies.next().unwrap());
+    replace(&mut other.weights.head_mut().values);
     other
 }
 
@@ -200,31 +222,38 @@ fn update(model: &mut Model<Reference>, completions: &[Completion]) -> UpdateRep
 }
 
 #[test]
-fn log_probs_are_those_of_the_quantised_policy() {
+fn log_probs_are_those_of_the_policy_of_the_copies() {
     for family in [Family::Llama, Family::Qwen2] {
         let mut exact = tiny_model(family, false);
         let of_f32 = generate(&mut exact);
         let gap = update(&mut exact, &of_f32).logprob_gap_max;
         assert!(gap < 1e-6, "{gap}");
 
-        // Against the model's own weights: 0.009 on average and at most 0.075 nats.
-        let mut model = int8_model(family, false);
-        let of_int8 = generate(&mut model);
-        let mut expected = dequantised(&model);
-        let report = update(&mut model, &of_int8);
-        assert!(report.logprob_gap_mean > 1e-3 && report.logprob_gap_max < 0.1, "{report:?}");
+        for (format, mean_bound, max_bound, same_bound) in [
+            (CopyFormat::Bf16, 1e-4, 0.02, 1e-6),
+            // Against the model's own weights: 0.009 on average and at most 0.075 nats. Against the weights that the
+            // copies stand for, only the rounding of the activations is left: at most 0.0015.
+            (CopyFormat::Int8, 1e-3, 0.1, 0.01),
+        ] {
+            let mut model = copying_model(format, family, false);
+            let of_copies = generate(&mut model);
+            let mut expected = model_of_copies(&model);
+            let report = update(&mut model, &of_copies);
+            let is_near = report.logprob_gap_max < max_bound;
+            assert!(report.logprob_gap_mean > mean_bound && is_near, "{format:?} {report:?}");
 
-        // Against the weights that the copies stand for, only the rounding of the activations is left: at most 0.0015.
-        // Were a prompt, a layer or the head computed with other weights, the gap would be that of above.
-        let same_policy = update(&mut expected, &of_int8).logprob_gap_max;
-        assert!(same_policy < report.logprob_gap_max / 10.0, "{same_policy} {report:?}");
+            // Were a prompt, a layer or the head computed with other weights, the gap would be that of above.
+            let same_policy = update(&mut expected, &of_copies).logprob_gap_max;
+            assert!(same_policy < same_bound, "{format:?} {same_policy} {report:?}");
+            assert!(same_policy < report.logprob_gap_max / 10.0, "{format:?} {same_policy}");
+        }
     }
 }
 
 #[test]
 fn the_ratio_is_to_the_policy_that_sampled() {
     // The loss of an unclipped token of advantage 1 is minus its ratio of probabilities.
-    let mut model = int8_model(Family::Llama, false);
+    let mut model = copying_model(CopyFormat::Int8, Family::Llama, false);
     let completions = generate(&mut model);
     let scores: Vec<_> = requests()
         .iter()
@@ -247,29 +276,39 @@ fn the_ratio_is_to_the_policy_that_sampled() {
 
 #[test]
 fn scoring_and_training_use_the_weights_themselves() {
-    let (mut f32, mut int8) = (tiny_model(Family::Llama, true), int8_model(Family::Llama, true));
-    assert_ne!(generate(&mut f32), generate(&mut int8));
-    // The requests have behaviour log-probs by scoring.
-    let loss = LossSpec { entropy_coef: 0.1, ..loss_spec() };
-    let requests = [&f32, &int8].map(|model| update_request(model, loss.clone(), &[0.1, -0.2]));
-    assert!(requests[0] == requests[1]);
-    let [of_f32, of_int8] =
-        [&mut f32, &mut int8].map(|model| model.update(&requests[0], 100, &Quiet).unwrap());
-    assert!(of_f32 == of_int8);
-    let names: Vec<String> = f32.parameters().iter().map(|spec| spec.name.clone()).collect();
-    for name in names {
-        assert!(f32.read(&name).unwrap() == int8.read(&name).unwrap(), "{name}");
+    for format in CopyFormat::ALL {
+        let mut own = tiny_model(Family::Llama, true);
+        let mut copying = copying_model(format, Family::Llama, true);
+        assert_ne!(generate(&mut own), generate(&mut copying));
+        // The requests have behaviour log-probs by scoring.
+        let loss = LossSpec { entropy_coef: 0.1, ..loss_spec() };
+        let requests =
+            [&own, &copying].map(|model| update_request(model, loss.clone(), &[0.1, -0.2]));
+        assert!(requests[0] == requests[1]);
+        let reports =
+            [&mut own, &mut copying].map(|model| model.update(&requests[0], 100, &Quiet).unwrap());
+        assert!(reports[0] == reports[1]);
+        let names: Vec<String> = own.parameters().iter().map(|spec| spec.name.clone()).collect();
+        for name in names {
+            assert!(own.read(&name).unwrap() == copying.read(&name).unwrap(), "{name}");
+        }
     }
 }
 
 #[test]
 fn a_weight_that_is_not_finite_ends_generation() {
-    let mut model = int8_model(Family::Llama, true);
-    assert!(!generate(&mut model).is_empty());
-    let up = model.parameters().iter().find(|spec| spec.name.contains("up_proj")).unwrap().clone();
-    let mut values = model.read(&up.name).unwrap();
-    values[17] = f32::INFINITY;
-    model.write(&up.name, &values).unwrap();
-    let result = model.generate(&requests(), &vocabulary(), &GenerateLimits::default(), &Quiet);
-    assert!(matches!(result, Err(TransformerError::NotFinite)), "{result:?}");
+    for format in CopyFormat::ALL {
+        for bad in [f32::INFINITY, f32::from_bits(0x7f80_0001)] {
+            let mut model = copying_model(format, Family::Llama, true);
+            assert!(!generate(&mut model).is_empty());
+            let mut parameters = model.parameters().iter();
+            let up = parameters.find(|spec| spec.name.contains("up_proj")).unwrap().name.clone();
+            let mut values = model.read(&up).unwrap();
+            values[17] = bad;
+            model.write(&up, &values).unwrap();
+            let limits = GenerateLimits::default();
+            let result = model.generate(&requests(), &vocabulary(), &limits, &Quiet);
+            assert!(matches!(result, Err(TransformerError::NotFinite)), "{format:?} {result:?}");
+        }
+    }
 }

@@ -1,63 +1,51 @@
-//! A model's weights, and the int8 copies of them that it may generate with.
+//! A model's weights, and the copies of them in fewer bytes that it may generate with.
 
 use std::collections::BTreeMap;
 use std::ops::{Deref, DerefMut};
 
 use azr_weights::{ModelConfig, Projection};
 
-use crate::device::{Device, DeviceResult};
+use crate::device::{CopyFormat, Device, DeviceResult};
 use crate::error::Result;
-use crate::memory::{MemoryUse, quantised_bytes};
+use crate::memory::{MemoryUse, copy_bytes};
 use crate::model::Model;
 use crate::parameters::Parameters;
 
-/// With which weights a model generates. Scoring and training always use float32.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum RolloutWeights {
-    /// The model's own.
-    #[default]
-    F32,
-    /// Int8 copies, multiplied with int16 activations (see [`crate::quantise`]): faster where reading the weights is
-    /// what takes the time, for one byte more a parameter. Samples are those of a slightly different policy, whose
-    /// log-probabilities they come with.
-    Int8,
+/// Copies of the matrices that generation multiplies with. The lookup of embeddings stays in float32.
+pub(crate) struct WeightCopies<D: Device> {
+    layers: Vec<BTreeMap<Projection, D::WeightCopy>>,
+    head: D::WeightCopy,
 }
 
-/// Int8 copies of the matrices that generation multiplies with. The lookup of embeddings stays in float32.
-pub(crate) struct QuantisedParameters<D: Device> {
-    layers: Vec<BTreeMap<Projection, D::Quantised>>,
-    head: D::Quantised,
-}
-
-impl<D: Device> QuantisedParameters<D> {
-    fn zeros(device: &D, config: &ModelConfig) -> DeviceResult<Self> {
+impl<D: Device> WeightCopies<D> {
+    fn zeros(device: &D, config: &ModelConfig, format: CopyFormat) -> DeviceResult<Self> {
         let copy = |projection: Projection| {
             let [n_out, n_in] = projection.shape(config);
-            Ok((projection, device.quantised_zeros(n_out, n_in)?))
+            Ok((projection, device.copy_zeros(n_out, n_in, format)?))
         };
         let layer = |_| Projection::ALL.into_iter().map(copy).collect();
         Ok(Self {
             layers: (0..config.n_layers).map(layer).collect::<DeviceResult<_>>()?,
-            head: device.quantised_zeros(config.vocab_size, config.hidden_size)?,
+            head: device.copy_zeros(config.vocab_size, config.hidden_size, format)?,
         })
     }
 
     fn copy_from(&mut self, device: &D, parameters: &Parameters<D>) -> DeviceResult<()> {
         for (copies, layer) in self.layers.iter_mut().zip(&parameters.layers) {
             for (&projection, copy) in copies {
-                device.quantise(&layer.linear(projection).weight, copy)?;
+                device.copy_write(copy, &layer.linear(projection).weight)?;
             }
         }
-        device.quantise(parameters.head(), &mut self.head)
+        device.copy_write(&mut self.head, parameters.head())
     }
 
     /// The copy of one of a layer's matrices.
-    pub(crate) fn linear(&self, layer: usize, projection: Projection) -> &D::Quantised {
+    pub(crate) fn linear(&self, layer: usize, projection: Projection) -> &D::WeightCopy {
         &self.layers[layer][&projection]
     }
 
     /// The copy of the matrix that maps the final state to logits.
-    pub(crate) fn head(&self) -> &D::Quantised {
+    pub(crate) fn head(&self) -> &D::WeightCopy {
         &self.head
     }
 }
@@ -66,7 +54,7 @@ impl<D: Device> QuantisedParameters<D> {
 /// that none is ever used that is not of the current parameters.
 pub(crate) struct Weights<D: Device> {
     parameters: Parameters<D>,
-    copies: Option<QuantisedParameters<D>>,
+    copies: Option<WeightCopies<D>>,
     copies_are_current: bool,
 }
 
@@ -75,8 +63,8 @@ impl<D: Device> Weights<D> {
         Self { parameters, copies: None, copies_are_current: false }
     }
 
-    /// Int8 copies of the current parameters, if they were made.
-    pub(crate) fn copies(&self) -> Option<&QuantisedParameters<D>> {
+    /// Copies of the current parameters, if they were made.
+    pub(crate) fn copies(&self) -> Option<&WeightCopies<D>> {
         self.copies.as_ref().filter(|_| self.copies_are_current)
     }
 
@@ -105,12 +93,15 @@ impl<D: Device> Model<D> {
     /// Makes the copies that generation uses, if it uses any and they are not those of the current parameters. Memory of
     /// older ones is used again.
     pub(crate) fn refresh_copies(&mut self) -> Result<()> {
-        if self.options.rollout_weights == RolloutWeights::F32 || self.weights.copies().is_some() {
+        let Some(format) = self.options.rollout_weights else {
+            return Ok(());
+        };
+        if self.weights.copies().is_some() {
             return Ok(());
         }
         if self.weights.copies.is_none() {
-            self.check_memory(MemoryUse::RolloutWeights, quantised_bytes(&self.config))?;
-            let copies = QuantisedParameters::zeros(&*self.device, &self.config)?;
+            self.check_memory(MemoryUse::RolloutWeights, copy_bytes(&self.config, format))?;
+            let copies = WeightCopies::zeros(&*self.device, &self.config, format)?;
             self.weights.copies = Some(copies);
         }
         let Weights { parameters, copies, copies_are_current } = &mut self.weights;

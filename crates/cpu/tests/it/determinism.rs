@@ -178,6 +178,14 @@ fn copy_results(cpu: &Cpu, format: CopyFormat) -> DeviceResult<Vec<u32>> {
         cpu.copy_linear(&x, rows, &copy, Some(&buffer(4, n_out)?), &mut y)?;
         let mut products = vec![0.0; rows * n_out];
         cpu.read(&y, 0, &mut products)?;
+        if format == CopyFormat::Bf16 {
+            // Tall enough for several tiles and deep enough for cut chains, and still the bits of the float32 product.
+            cpu.matrix_write(&mut matrix, &of_copy)?;
+            cpu.linear(&x, rows, &matrix, Some(&buffer(4, n_out)?), &mut y)?;
+            let mut of_matrix = vec![0.0; rows * n_out];
+            cpu.read(&y, 0, &mut of_matrix)?;
+            assert!(of_matrix == products, "{rows} rows of {n_out} by {n_in}");
+        }
         bits.extend(of_copy.into_iter().chain(products).map(f32::to_bits));
     }
     Ok(bits)

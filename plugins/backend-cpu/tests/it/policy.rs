@@ -246,7 +246,7 @@ fn rollouts_of_copies_differ_a_little_from_the_policy_that_learns() {
     assert!(report.logprob_gap_max < 2e-5, "{report:?}");
 
     for (weights, mean_bound, max_bound) in [
-        (RolloutWeights::Bf16, 1e-4, 0.03),
+        (RolloutWeights::Bf16, 3e-4, 0.06),
         // 0.015 on average, at most 0.11 nats: weights of 8 bits in three layers and a head.
         (RolloutWeights::Int8, 1e-3, 0.2),
     ] {

@@ -213,8 +213,10 @@ unsafe fn registers<S: Simd, E: Element, const ROWS: usize, const PANELS: usize>
 ) {
     let Tile { a_row, a_step, b_panel, b_step, c, c_row, c_panel, .. } = tile;
     let width = |panel: usize| (tile.n_columns - panel * LANES).min(LANES);
-    let mut sums = [[s.splat(0.0); PANELS]; ROWS];
-    for (row, sums) in sums.iter_mut().enumerate() {
+    // Filled and emptied by loops that the compiler need not unroll, which keeps an array in memory: were `sums` one
+    // of these arrays, large tiles would write every accumulator at every step.
+    let mut initial = [[s.splat(0.0); PANELS]; ROWS];
+    for (row, sums) in initial.iter_mut().enumerate() {
         for (panel, sum) in sums.iter_mut().enumerate() {
             // SAFETY: by the contract of `multiply`.
             *sum = unsafe {
@@ -226,6 +228,7 @@ unsafe fn registers<S: Simd, E: Element, const ROWS: usize, const PANELS: usize>
             };
         }
     }
+    let mut sums = initial;
     let (mut a, mut b, mut ahead) = (tile.a, tile.b, tile.ahead);
     for _ in 0..tile.k {
         prefetch(ahead);
@@ -246,8 +249,9 @@ unsafe fn registers<S: Simd, E: Element, const ROWS: usize, const PANELS: usize>
         a = a.wrapping_add(a_step);
         b = b.wrapping_add(b_step);
     }
-    for (row, sums) in sums.into_iter().enumerate() {
-        for (panel, sum) in sums.into_iter().enumerate() {
+    let results = sums;
+    for (row, sums) in results.iter().enumerate() {
+        for (panel, &sum) in sums.iter().enumerate() {
             // SAFETY: by the contract of `multiply`.
             unsafe { store(s, sum, c.add(row * c_row + panel * c_panel), width(panel)) };
         }

@@ -8,7 +8,12 @@ use crate::gemm::Blocks;
 use crate::matrix::Matrix;
 use crate::simd::{Kernel, LANES, Simd};
 use crate::split::{Shared, part};
+use crate::tile::prefetch;
 use crate::vectors::load;
+
+/// Blocks of sixteen outputs between the one that is transposed and the one that is asked for: they are too far apart
+/// for the machine to follow.
+const BLOCKS_AHEAD: usize = 4;
 
 /// Packs columns `columns` of row-major `x` as `[block][column][row of the block]`.
 pub(crate) fn rows(
@@ -118,7 +123,15 @@ impl Kernel for Transpose<'_> {
     fn run<S: Simd>(self, s: S) {
         let Self { weight, outputs, panel, out } = self;
         let inputs = panel * LANES..((panel + 1) * LANES).min(weight.n_in);
+        let n_blocks = outputs.len().div_ceil(LANES);
         for (index, out) in out.chunks_mut(LANES * LANES).enumerate() {
+            // After the last block comes the first one of the next panel.
+            let ahead = index + BLOCKS_AHEAD;
+            let row = weight.row_start(outputs.start + ahead % n_blocks * LANES);
+            let ahead = row + (inputs.start + ahead / n_blocks * LANES) * LANES;
+            for line in 0..LANES {
+                prefetch(weight.panels.as_ptr().wrapping_add(ahead + line * LANES));
+            }
             let start = weight.row_start(outputs.start + index * LANES) + inputs.start * LANES;
             let from = weight.panels[start..][..inputs.len() * LANES].as_chunks::<LANES>().0;
             let mut vectors = [s.splat(0.0); LANES];

@@ -16,7 +16,7 @@ use azr_transformer::{AttentionSequence, AttentionShape, DeviceResult, KeySpan};
 use crate::Cpu;
 use crate::simd::{Kernel, LANES, Simd};
 use crate::split::Shared;
-use crate::tile::{Start, Tile};
+use crate::tile::{Start, Tile, prefetch};
 use crate::vectors::{load, load_or, max, store};
 
 /// Numbers of the scores of one task: half of a second cache.
@@ -25,6 +25,11 @@ const SCORES: usize = 1 << 17;
 const MAX_QUERIES: usize = 32;
 /// Keys that are transposed at a time.
 const KEYS: usize = 64;
+/// Keys between the one that is transposed and the one that is asked for: those of one head are too short and too far
+/// apart for the machine to follow.
+const KEYS_AHEAD: usize = 24;
+/// The same of rows of queries.
+const ROWS_AHEAD: usize = 12;
 /// Rows that are weighed together as far as their queries see the same keys.
 const COMMON_ROWS: usize = 8;
 
@@ -121,6 +126,14 @@ impl<'a> HeadRows<'a> {
     }
 }
 
+/// Asks for one row of one head, which need not exist.
+#[inline(always)]
+fn prefetch_head(start: *const f32, heads: Heads) {
+    for i in (0..heads.shape.head_dim).step_by(LANES) {
+        prefetch(start.wrapping_add(i));
+    }
+}
+
 /// `scores[row][key] = rows[row] . keys[key]` for `n_rows` rows of `padded_dim` numbers.
 #[derive(Debug)]
 struct Scores<'a> {
@@ -157,6 +170,10 @@ impl Scores<'_> {
                 let n_keys = self.n_keys.saturating_sub(first).min(LANES);
                 if n_keys == 0 {
                     break;
+                }
+                for key in first + KEYS_AHEAD..first + KEYS_AHEAD + n_keys {
+                    let start = self.keys.values.as_ptr().wrapping_add(key * self.keys.step);
+                    prefetch_head(start, self.heads);
                 }
                 for (part, room) in room.chunks_exact_mut(LANES * LANES).enumerate() {
                     let mut vectors = [s.splat(0.0); LANES];
@@ -291,6 +308,8 @@ impl Forward<'_> {
         for piece in self.pieces {
             for row in 0..piece.n_queries * heads.group {
                 let from = &q[piece.start(heads, self.kv_head, row)..][..heads.shape.head_dim];
+                let ahead = piece.start(heads, self.kv_head, row + ROWS_AHEAD);
+                prefetch_head(q.as_ptr().wrapping_add(ahead), heads);
                 let to = &mut self.room.queries[(piece.first_row + row) * heads.padded_dim..]
                     [..heads.padded_dim];
                 for i in (0..heads.padded_dim).step_by(LANES) {

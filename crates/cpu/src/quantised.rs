@@ -252,7 +252,7 @@ impl Cpu {
         self.pool.run(grid.n_tasks(), &|index, _| {
             let (panels, blocks_of_task): (Range<usize>, Range<usize>) = grid.task(index);
             let column = panels.start * LANES;
-            self.backend.run(Sweep {
+            self.backend.run_integral(Sweep {
                 blocks,
                 blocks_of_task,
                 pairs,

@@ -2,7 +2,7 @@
 //!
 //! A kernel is written once over [`Simd`]. Every instruction set works on the same sixteen lanes in the same order,
 //! so AVX2 and AVX-512 give the same bits; the portable one differs where it has no fused multiply-add. Products of integers
-//! ([`crate::quantised`]) are the same on all three.
+//! ([`crate::quantised`]) are the same on all of them.
 #![expect(unsafe_code, reason = "tiles are unsafe: see `crate::tile`")]
 
 #[cfg(target_arch = "x86_64")]
@@ -29,12 +29,14 @@ pub enum InstructionSet {
     Avx2,
     /// x86-64 with AVX-512F and AVX-512BW, which all have but the discontinued Xeon Phi.
     Avx512,
+    /// The same, and AVX-512 VNNI for products of integers, since Cascade Lake and Zen 4.
+    Avx512Vnni,
 }
 
 impl InstructionSet {
     /// The sets that this machine has, the fastest last.
     pub fn available() -> Vec<Self> {
-        [Self::Portable, Self::Avx2, Self::Avx512]
+        [Self::Portable, Self::Avx2, Self::Avx512, Self::Avx512Vnni]
             .into_iter()
             .filter(|set| set.backend().is_some())
             .collect()
@@ -46,6 +48,7 @@ impl InstructionSet {
             Self::Portable => "portable",
             Self::Avx2 => "avx2",
             Self::Avx512 => "avx512bw",
+            Self::Avx512Vnni => "avx512_vnni",
         }
     }
 
@@ -56,9 +59,14 @@ impl InstructionSet {
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => avx2::Avx2::detect().map(Backend::Avx2),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 => avx512::Avx512::detect().map(Backend::Avx512),
+            Self::Avx512 => avx512::Avx512::detect().map(|simd| Backend::Avx512(simd, None)),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => {
+                let vnni = avx512::Avx512::<true>::detect()?;
+                avx512::Avx512::detect().map(|simd| Backend::Avx512(simd, Some(vnni)))
+            }
             #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx2 | Self::Avx512 => None,
+            Self::Avx2 | Self::Avx512 | Self::Avx512Vnni => None,
         }
     }
 }
@@ -70,7 +78,8 @@ pub(crate) enum Backend {
     #[cfg(target_arch = "x86_64")]
     Avx2(avx2::Avx2),
     #[cfg(target_arch = "x86_64")]
-    Avx512(avx512::Avx512),
+    /// For everything, and for products of integers if that is another.
+    Avx512(avx512::Avx512, Option<avx512::Avx512<true>>),
 }
 
 impl Backend {
@@ -81,7 +90,17 @@ impl Backend {
             #[cfg(target_arch = "x86_64")]
             Self::Avx2(simd) => simd.vectorize(kernel),
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512(simd) => simd.vectorize(kernel),
+            Self::Avx512(simd, _) => simd.vectorize(kernel),
+        }
+    }
+
+    /// Runs a kernel that multiplies integers. It is [`Backend::run`] but for the instructions that only such a kernel
+    /// uses; no other is compiled for them.
+    pub(crate) fn run_integral<K: Kernel>(self, kernel: K) -> K::Output {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512(_, Some(simd)) => simd.vectorize(kernel),
+            other => other.run(kernel),
         }
     }
 
@@ -92,7 +111,7 @@ impl Backend {
             #[cfg(target_arch = "x86_64")]
             Self::Avx2(_) => avx2::Avx2::TILE_ROWS,
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512(_) => avx512::Avx512::TILE_ROWS,
+            Self::Avx512(..) => <avx512::Avx512 as Simd>::TILE_ROWS,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! AVX-512F and AVX-512BW: one register for sixteen lanes, 32 registers.
+//! AVX-512F and AVX-512BW, with or without VNNI: one register for sixteen lanes, 32 registers.
 #![expect(
     unsafe_code,
     reason = "intrinsics are unsafe to call outside functions that enable their feature"
@@ -9,29 +9,45 @@ use std::arch::x86_64::*;
 use super::{Kernel, LANES, Simd};
 use crate::tile::{Element, Tile, multiply};
 
-/// Proof that the machine has AVX-512F and AVX-512BW.
+/// Proof that the machine has AVX-512F and AVX-512BW, and VNNI if that is said.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Avx512(());
+pub(crate) struct Avx512<const VNNI: bool = false>(());
 
-impl Avx512 {
+impl<const VNNI: bool> Avx512<VNNI> {
     /// The proof, if the machine has them.
     pub(crate) fn detect() -> Option<Self> {
         // FMA and AVX2 come with every AVX-512F machine; asking keeps the enabled set true to what was asked.
         let found = is_x86_feature_detected!("avx512f")
             && is_x86_feature_detected!("avx512bw")
             && is_x86_feature_detected!("avx2")
-            && is_x86_feature_detected!("fma");
+            && is_x86_feature_detected!("fma")
+            && (!VNNI || is_x86_feature_detected!("avx512vnni"));
         found.then_some(Self(()))
     }
+}
 
+impl Avx512<false> {
     /// Runs `kernel` compiled with AVX-512F and AVX-512BW.
     #[inline]
     pub(crate) fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {
         #[target_feature(enable = "avx512f,avx512bw,avx2,fma")]
-        fn inner<K: Kernel>(simd: Avx512, kernel: K) -> K::Output {
+        fn inner<K: Kernel>(simd: impl Simd, kernel: K) -> K::Output {
             kernel.run(simd)
         }
         // SAFETY: a value of this type proves that the features were detected.
+        unsafe { inner(self, kernel) }
+    }
+}
+
+impl Avx512<true> {
+    /// Runs `kernel` compiled with VNNI as well.
+    #[inline]
+    pub(crate) fn vectorize<K: Kernel>(self, kernel: K) -> K::Output {
+        #[target_feature(enable = "avx512f,avx512bw,avx512vnni,avx2,fma")]
+        fn inner<K: Kernel>(simd: impl Simd, kernel: K) -> K::Output {
+            kernel.run(simd)
+        }
+        // SAFETY: as above.
         unsafe { inner(self, kernel) }
     }
 }
@@ -50,7 +66,7 @@ fn mask(len: usize) -> __mmask16 {
     ((1_u32 << len.min(LANES)) - 1) as __mmask16
 }
 
-impl Simd for Avx512 {
+impl<const VNNI: bool> Simd for Avx512<VNNI> {
     type V = __m512;
     type I = __m512i;
     type P = __m512i;
@@ -67,7 +83,7 @@ impl Simd for Avx512 {
     unsafe fn multiply<E: Element>(self, rows: usize, tile: &Tile<E>) {
         // SAFETY: the trait's contract; the value `simd` exists only where the machine has these instructions.
         #[target_feature(enable = "avx512f,avx512bw,avx2,fma")]
-        unsafe fn inner<E: Element>(simd: Avx512, rows: usize, tile: &Tile<E>) {
+        unsafe fn inner<E: Element>(simd: impl Simd, rows: usize, tile: &Tile<E>) {
             // SAFETY: passed on from the caller.
             unsafe { multiply(simd, rows, tile) }
         }
@@ -177,7 +193,11 @@ impl Simd for Avx512 {
 
     #[inline(always)]
     fn add_products(self, sum: __m512i, a: __m512i, b: __m512i) -> __m512i {
-        call!(_mm512_add_epi32(sum, _mm512_madd_epi16(a, b)))
+        if VNNI {
+            call!(_mm512_dpwssd_epi32(sum, a, b))
+        } else {
+            call!(_mm512_add_epi32(sum, _mm512_madd_epi16(a, b)))
+        }
     }
 
     #[inline(always)]

@@ -19,7 +19,7 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
-PEERS = {"PyTorch": "torch_llama.py", "llama.cpp": "llama_cpp.py", "TRL": "trl_grpo.py"}
+PEERS = {"PyTorch": "torch_llama.py", "llama.cpp": "llama_batch.py", "TRL": "trl_grpo.py"}
 # An operation: its name, our bench and the line of its table, and the arguments of the scripts of those who have it.
 GENERATING = ["PyTorch", "llama.cpp"]
 OPERATIONS = [

@@ -4,7 +4,7 @@
 It computes in the types of the file it is given; `azr model pull smollm2-135m` fetches a quantised one.
 
     pip install llama-cpp-python
-    python benches/peers/llama_cpp.py MODEL.gguf decode --batch 32
+    python benches/peers/llama_batch.py MODEL.gguf decode --batch 32
 
 Prints one JSON object with the median rate in tokens per second, the repeats, and the peak resident memory in bytes.
 

@@ -223,6 +223,11 @@ impl<'a, D: Device> Wave<'a, D> {
             else {
                 continue;
             };
+            let (n_done, to) = (resident.n_done, resident.first_row);
+            // Nothing to gain, above all where the prompt is complete; this is asked at every step.
+            if tokens.len() <= n_done + MIN_HEADER {
+                continue;
+            }
             let held = self.prompts.iter().filter_map(|other| {
                 let from = other.resident.as_ref()?;
                 let n_done = &other.tokens[..from.n_done];
@@ -231,7 +236,6 @@ impl<'a, D: Device> Wave<'a, D> {
             let Some((len, from)) = held.max_by_key(|&(len, from)| (len, Reverse(from))) else {
                 continue;
             };
-            let (n_done, to) = (resident.n_done, resident.first_row);
             if len < n_done + MIN_HEADER {
                 continue;
             }

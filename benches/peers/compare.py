@@ -91,6 +91,22 @@ def row(name, results):
     return "| " + " | ".join(cells) + " |"
 
 
+def table(rows, rounds, load, versions):
+    return "\n".join(
+        [
+            "## SmolLM2-135M beside its peers",
+            "",
+            f"Tokens per second: median (lowest to highest) of {rounds} rounds in turns; load before {load:.1f}; "
+            f"{', '.join(versions.values()) or 'no peers'}.",
+            "",
+            "| operation | azr | of its floor | " + " | ".join(f"{peer} | azr / {peer}" for peer in PEERS) + " |",
+            "|---" * (3 + 2 * len(PEERS)) + "|",
+            *rows,
+            "",
+        ]
+    )
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
@@ -99,7 +115,7 @@ def main():
     parser.add_argument("--save", metavar="FOLDER", help="folder below benches/results")
     arguments = parser.parse_args()
     load = os.getloadavg()[0]
-    rows, versions = [], {}
+    rows, versions, text = [], {}, ""
     for operation in OPERATIONS:
         name = operation[0]
         if arguments.only not in name:
@@ -109,24 +125,13 @@ def main():
         versions |= {peer: r["version"] for peer, found in results.items() for r in found if "version" in r}
         rows.append(row(name, results))
         print(rows[-1], file=sys.stderr)
-    text = "\n".join(
-        [
-            "## SmolLM2-135M beside its peers",
-            "",
-            f"Tokens per second: median (lowest to highest) of {arguments.rounds} rounds in turns; load before {load:.1f}; "
-            f"{', '.join(versions.values()) or 'no peers'}.",
-            "",
-            "| operation | azr | of its floor | " + " | ".join(f"{peer} | azr / {peer}" for peer in PEERS) + " |",
-            "|---" * (3 + 2 * len(PEERS)) + "|",
-            *rows,
-            "",
-        ]
-    )
+        text = table(rows, arguments.rounds, load, versions)
+        # After every operation: all of them take most of an hour, and none is to be lost.
+        if arguments.save:
+            folder = ROOT / "benches" / "results" / arguments.save
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / "peers.md").write_text(text)
     print(text)
-    if arguments.save:
-        folder = ROOT / "benches" / "results" / arguments.save
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "peers.md").write_text(text)
 
 
 if __name__ == "__main__":

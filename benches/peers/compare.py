@@ -131,6 +131,9 @@ def main():
             folder = ROOT / "benches" / "results" / arguments.save
             folder.mkdir(parents=True, exist_ok=True)
             (folder / "peers.md").write_text(text)
+    if not rows:
+        names = ", ".join(operation[0] for operation in OPERATIONS)
+        raise SystemExit(f"no operation's name contains {arguments.only!r}; there are: {names}")
     print(text)
 
 

@@ -136,14 +136,17 @@ impl<E: Element> Kernel for Sweep<'_, E> {
 /// A division of a product into tasks: parts of the panels by parts of the blocks.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Grid {
+    n_threads: usize,
     n_panels: usize,
+    panel_unit: usize,
     n_blocks: usize,
     panel_parts: usize,
     block_parts: usize,
 }
 
 impl Grid {
-    /// Tasks of at most `max_blocks` blocks and, but for the last, a multiple of `panel_unit` panels.
+    /// Tasks of at most `max_blocks` blocks and, but for the last, a multiple of `panel_unit` panels: several for each
+    /// thread, and so many that threads of one speed end together.
     pub(crate) fn new(
         n_threads: usize,
         n_panels: usize,
@@ -151,26 +154,36 @@ impl Grid {
         n_blocks: usize,
         max_blocks: usize,
     ) -> Self {
+        let n_units = n_panels.div_ceil(panel_unit);
+        // Splitting rows further than the caches or the threads ask for packs or reads B again for each part.
+        let for_caches = n_blocks.div_ceil(max_blocks).max(1);
+        let for_threads = n_threads.div_ceil(n_units.max(1)).min(n_blocks);
+        let block_parts = for_caches.max(for_threads);
         let wanted = if n_threads == 1 { 1 } else { n_threads * TASKS_PER_THREAD };
-        let min_block_parts = n_blocks.div_ceil(max_blocks).max(1);
-        let panel_parts = wanted.div_ceil(min_block_parts).min(n_panels.div_ceil(panel_unit));
-        let block_parts = wanted.div_ceil(panel_parts).clamp(min_block_parts, n_blocks.max(1)).min(
-            // Splitting rows further than the caches ask for packs or reads B again for each part.
-            min_block_parts.max(n_threads),
-        );
-        Self { n_panels, n_blocks, panel_parts, block_parts }
+        let longest_share = |panel_parts: &usize| {
+            (panel_parts * block_parts).div_ceil(n_threads) * n_units.div_ceil(*panel_parts)
+        };
+        let most = wanted.div_ceil(block_parts).min(n_units);
+        let panel_parts = (1..=most).rev().min_by_key(longest_share).unwrap_or(0);
+        Self { n_threads, n_panels, panel_unit, n_blocks, panel_parts, block_parts }
     }
 
     pub(crate) fn n_tasks(self) -> usize {
         self.panel_parts * self.block_parts
     }
 
-    /// Panels and blocks of task `index`; tasks that share panels follow each other.
+    /// Panels and blocks of task `index`. Tasks that share panels follow each other; where none do, threads that keep
+    /// pace go through consecutive panels each, so that what a thread asks for ahead is what it reads next.
     pub(crate) fn task(self, index: usize) -> (Range<usize>, Range<usize>) {
-        (
-            part(self.n_panels, index / self.block_parts, self.panel_parts),
-            part(self.n_blocks, index % self.block_parts, self.block_parts),
-        )
+        let mut panel_part = index / self.block_parts;
+        if self.block_parts == 1 && self.panel_parts.is_multiple_of(self.n_threads) {
+            let n_turns = self.panel_parts / self.n_threads;
+            panel_part = index % self.n_threads * n_turns + index / self.n_threads;
+        }
+        let units = part(self.n_panels.div_ceil(self.panel_unit), panel_part, self.panel_parts);
+        let end = (units.end * self.panel_unit).min(self.n_panels);
+        let blocks = part(self.n_blocks, index % self.block_parts, self.block_parts);
+        (units.start * self.panel_unit..end, blocks)
     }
 }
 
@@ -204,7 +217,7 @@ impl Cpu {
         let y = Shared::new(y);
         let max_blocks = TASK_ROWS / self.backend.tile_rows();
         let grid =
-            Grid::new(self.pool.n_threads(), weight.n_panels(), 8, blocks.n_blocks, max_blocks);
+            Grid::new(self.pool.n_threads(), weight.n_panels(), 2, blocks.n_blocks, max_blocks);
         self.pool.run(grid.n_tasks(), &|index, _| {
             let (panels, task_blocks) = grid.task(index);
             let column = panels.start * LANES;
@@ -354,5 +367,47 @@ impl Cpu {
             });
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn the_tasks_of_a_grid_cover_every_tile_once(
+            n_threads in 1_usize..20,
+            n_panels in 0_usize..70,
+            panel_unit in 1_usize..5,
+            n_blocks in 1_usize..50,
+            max_blocks in 1_usize..60,
+        ) {
+            let grid = Grid::new(n_threads, n_panels, panel_unit, n_blocks, max_blocks);
+            let mut n_seen = vec![0; n_panels * n_blocks];
+            for (panels, blocks) in (0..grid.n_tasks()).map(|index| grid.task(index)) {
+                prop_assert!(panels.start.is_multiple_of(panel_unit));
+                prop_assert!(blocks.len() <= max_blocks);
+                for panel in panels {
+                    blocks.clone().for_each(|block| n_seen[panel * n_blocks + block] += 1);
+                }
+            }
+            prop_assert!(n_seen.iter().all(|&n| n == 1), "{grid:?}");
+        }
+    }
+
+    #[test]
+    fn two_threads_share_the_matrices_of_a_small_model_evenly() {
+        for n_panels in [12, 36, 96] {
+            let grid = Grid::new(2, n_panels, 2, 3, 18);
+            let shares: Vec<usize> =
+                (0..grid.n_tasks()).map(|index| grid.task(index).0.len()).collect();
+            assert!(grid.n_tasks() >= 2 && grid.n_tasks().is_multiple_of(2), "{grid:?}");
+            assert!(shares.iter().all(|&share| share == shares[0]), "{shares:?}");
+            let first = grid.task(0).0;
+            assert_eq!(grid.task(2).0.start, first.end, "a thread's panels follow each other");
+        }
     }
 }

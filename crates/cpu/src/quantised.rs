@@ -248,7 +248,7 @@ impl Cpu {
         let y = Shared::new(y);
         let max_blocks = TASK_ROWS / self.backend.tile_rows();
         let grid =
-            Grid::new(self.pool.n_threads(), weight.n_panels(), 8, blocks.n_blocks, max_blocks);
+            Grid::new(self.pool.n_threads(), weight.n_panels(), 2, blocks.n_blocks, max_blocks);
         self.pool.run(grid.n_tasks(), &|index, _| {
             let (panels, blocks_of_task): (Range<usize>, Range<usize>) = grid.task(index);
             let column = panels.start * LANES;

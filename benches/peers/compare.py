@@ -6,7 +6,8 @@
     python benches/peers/compare.py --rounds 3 --gguf ~/.cache/azr/models/smollm2-135m/model.gguf --save 2026-01-31-my-machine
 
 A peer whose package or file is missing is left out, and said so. Prints one table of medians over the rounds with the
-lowest and the highest, and the load of the machine; with --save it goes to benches/results/FOLDER/peers.md.
+lowest and the highest, the peak memory, and the load of the machine; with --save it goes to
+benches/results/FOLDER/peers.md.
 """
 
 import argparse
@@ -42,7 +43,8 @@ def ours(bench, line):
     target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
     table = json.loads((target / "bench" / f"{bench}.json").read_text())
     [found] = [entry for entry in table["lines"] if entry["name"] == line]
-    return {"rate": found["rate"][0], "floor": found["floor_s"] / found["median_s"]}
+    rate, floor = found["rate"][0], found["floor_s"] / found["median_s"]
+    return {"rate": rate, "floor": floor, "peak_bytes": found["peak_bytes"]}
 
 
 def theirs(command):
@@ -78,7 +80,8 @@ def spread(results):
     rates = [result["rate"] for result in results]
     if not rates:
         return "–"
-    return f"{statistics.median(rates):.0f} ({min(rates):.0f} to {max(rates):.0f})"
+    memory = statistics.median(result["peak_bytes"] for result in results) / 1e9
+    return f"{statistics.median(rates):.0f} ({min(rates):.0f} to {max(rates):.0f}), {memory:.1f} GB"
 
 
 def row(name, results):
@@ -96,7 +99,8 @@ def table(rows, rounds, load, versions):
         [
             "## SmolLM2-135M beside its peers",
             "",
-            f"Tokens per second: median (lowest to highest) of {rounds} rounds in turns; load before {load:.1f}; "
+            f"Tokens per second: median (lowest to highest) of {rounds} rounds in turns, "
+            f"and peak resident memory; load before {load:.1f}; "
             f"{', '.join(versions.values()) or 'no peers'}.",
             "",
             "| operation | azr | of its floor | " + " | ".join(f"{peer} | azr / {peer}" for peer in PEERS) + " |",

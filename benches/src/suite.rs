@@ -85,6 +85,7 @@ impl Suite {
             floor_s: arithmetic_s.max(memory_s),
             limit: if memory_s > arithmetic_s { Limit::Memory } else { Limit::Arithmetic },
             rate: work.makes.map(|(amount, unit)| (amount / median_s, unit.to_owned())),
+            peak_bytes: peak_bytes(),
         };
         self.table.lines.push(line);
     }
@@ -103,6 +104,13 @@ impl Suite {
             fs::write(&file, text).expect("the table can be written");
         }
     }
+}
+
+/// Largest resident size of this process so far.
+fn peak_bytes() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix(" kB")?.parse::<u64>().ok()? << 10)
 }
 
 /// The median in a file of criterion's; nothing where it measured nothing.

@@ -18,6 +18,8 @@ pub(crate) struct Line {
     pub(crate) limit: Limit,
     /// Tokens or whatever else is made per second, with its unit.
     pub(crate) rate: Option<(f64, String)>,
+    /// Largest resident size that the process had until then, where the system tells it.
+    pub(crate) peak_bytes: Option<u64>,
 }
 
 /// What an operation cannot be faster than.
@@ -95,6 +97,7 @@ mod tests {
             floor_s: 0.015,
             limit: Limit::Memory,
             rate: Some((50.0, "tokens".to_owned())),
+            peak_bytes: None,
         };
         let table = Table { suite: "decode".to_owned(), machine, lines: vec![line] };
         let text = table.markdown();

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use azr_bench::{Shape, Suite, Work, qwen2_5_0_5b, smollm2_135m};
 use azr_cpu::Cpu;
-use azr_plugin::{CallContext, GenerateRequest, Sampling};
+use azr_plugin::{CallContext, GenerateRequest, Quiet, Sampling};
 use azr_transformer::{CopyFormat, GenerateLimits, Model, TrainingOptions, Vocabulary};
 
 const N_PROMPT: usize = 150;
@@ -84,7 +84,9 @@ fn main() {
             suite.bench_custom(&format!("{name}, batch {batch}{suffix}"), work, |n_times| {
                 let run = |_| {
                     let (steps, limits) = (Steps::default(), GenerateLimits::default());
-                    model.generate(&requests, &Vocabulary::default(), &limits, &steps).unwrap();
+                    model
+                        .generate(&requests, &Vocabulary::default(), &limits, &Quiet, &steps)
+                        .unwrap();
                     steps.mean()
                 };
                 (0..n_times).map(run).sum()

@@ -73,7 +73,7 @@ fn generate(n_times: usize) {
     let requests = [request(1), request(2)];
     for _ in 0..n_times {
         let limits = GenerateLimits::default();
-        model.generate(&requests, &Vocabulary::default(), &limits, &Quiet).unwrap();
+        model.generate(&requests, &Vocabulary::default(), &limits, &Quiet, &Quiet).unwrap();
     }
 }
 

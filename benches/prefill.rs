@@ -42,7 +42,7 @@ fn main() {
         };
         suite.bench(&format!("{name}, {n_prompts} x {N_PROMPT} tokens"), work, || {
             let limits = GenerateLimits::default();
-            model.generate(&requests, &Vocabulary::default(), &limits, &Quiet).unwrap();
+            model.generate(&requests, &Vocabulary::default(), &limits, &Quiet, &Quiet).unwrap();
         });
     }
     suite.finish();

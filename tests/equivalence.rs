@@ -139,7 +139,7 @@ fn sequences(policy: &mut dyn Policy, is_scored: bool) -> Vec<TrainSequence> {
             sampling: sampling.clone(),
         })
         .collect();
-    let completions = policy.generate(&requests, &Quiet).unwrap();
+    let completions = policy.generate(&requests, &Quiet, &Quiet).unwrap();
     let mut sequences = Vec::new();
     for (request, completions) in requests.iter().zip(completions) {
         for (sample, completion) in completions.into_iter().enumerate() {

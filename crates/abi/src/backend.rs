@@ -3,7 +3,7 @@
 use abi_stable::std_types::{RBox, ROption, RString, RVec};
 use abi_stable::{StableAbi, sabi_trait};
 
-use crate::{AbiResult, Code, ContextRef};
+use crate::{AbiResult, Code, ContextRef, SinkRef};
 
 /// Mirror of `ModelSpec`; the path is bytes.
 #[repr(C)]
@@ -163,6 +163,7 @@ pub trait PolicyApi: Send {
     fn generate(
         &mut self,
         requests: RVec<GenerateRequest>,
+        sink: SinkRef<'_>,
         context: ContextRef<'_>,
     ) -> AbiResult<RVec<RVec<Completion>>>;
     fn score(

@@ -42,7 +42,9 @@ pub use backend::{
     TrainSequence, UpdateBounds, UpdateReport, UpdateRequest,
 };
 pub use codes::Code;
-pub use context::{CallContextApi, CallContextApi_TO, ContextRef};
+pub use context::{
+    CallContextApi, CallContextApi_TO, CompletionSinkApi, CompletionSinkApi_TO, ContextRef, SinkRef,
+};
 pub use domain::{
     Answer, DomainApi, DomainApi_TO, DomainObject, Grade, Message, Prompt, Proposal,
     ProposeRequest, ReferenceRule, Task, TaskKind, Validation,

@@ -94,7 +94,7 @@ impl Asker<'_> {
             let sampling = Sampling { temperature, top_p: 1.0, max_new_tokens, stop };
             requests.push(GenerateRequest { prompt, seeds: vec![seed], sampling });
         }
-        let completions = self.policy.generate(&requests, &Quiet).context("generating")?;
+        let completions = self.policy.generate(&requests, &Quiet, &Quiet).context("generating")?;
         Ok(completions
             .into_iter()
             .flatten()

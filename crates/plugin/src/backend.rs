@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{CallContext, Result};
+use crate::{CallContext, CompletionSink, Result};
 
 /// Which model to open.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,7 +25,8 @@ pub struct ModelSpec {
 pub struct PolicyInfo {
     /// Model family, for example `llama` or `qwen2`.
     pub family: String,
-    /// Device in words, for example `cpu (avx2, 2 threads)`.
+    /// Device in words, for example `cpu (avx2, 2 threads)`. Where the policy computes on the processor it begins with
+    /// `cpu`: a caller then knows that nothing is to spare for other work meanwhile.
     pub device: String,
     /// Number of trained parameters; tied matrices count once.
     pub n_parameters: u64,
@@ -285,10 +286,12 @@ pub trait Policy: Send {
     /// Facts about the model.
     fn info(&self) -> PolicyInfo;
 
-    /// Completions of each request, in request order, one per seed. Progress counts tokens.
+    /// Completions of each request, in request order, one per seed. Progress counts tokens. `sink` is told of
+    /// completions as they are finished.
     fn generate(
         &mut self,
         requests: &[GenerateRequest],
+        sink: &dyn CompletionSink,
         context: &dyn CallContext,
     ) -> Result<Vec<Vec<Completion>>>;
 

@@ -118,6 +118,11 @@ pub struct Grade {
 }
 
 /// A task domain.
+///
+/// What [`Domain::validate`] and [`Domain::grade`] say of an item is a function of that item and of the domain's
+/// options: neither of what else is in the call nor of earlier calls. A wave is checked in one call or, while it is
+/// still being sampled, in several, split as completions happen to come; nothing in a run may depend on it. Equal work
+/// within a call may be done once. Calls may come from any thread.
 pub trait Domain: Send + Sync {
     /// The kinds of tasks, in a fixed order.
     fn kinds(&self) -> Vec<TaskKind>;

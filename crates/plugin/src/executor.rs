@@ -111,7 +111,8 @@ pub struct Protection {
 
 /// Runs untrusted programs in processes that hold nothing of the trainer's.
 pub trait Executor: Send + Sync {
-    /// Reports in job order; the result does not depend on how jobs are spread over workers. Progress counts jobs.
+    /// Reports in job order. What comes of a job depends neither on how jobs are spread over workers nor on what else is
+    /// in the call. Progress counts jobs.
     fn run(&self, jobs: &[Job], context: &dyn CallContext) -> Result<Vec<JobReport>>;
 
     /// What protects the machine from the programs.

@@ -23,7 +23,7 @@ pub use backend::{
     OptimizerSpec, Policy, PolicyInfo, Ratio, Sampling, ScoreRequest, TrainSequence, UpdateBounds,
     UpdateReport, UpdateRequest,
 };
-pub use context::{CallContext, Quiet};
+pub use context::{CallContext, CompletionSink, Quiet};
 pub use domain::{
     Answer, Domain, Grade, Message, Prompt, PromptBody, Proposal, ProposeRequest, ReferenceRule,
     Task, TaskKind, Validation,

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use azr_plugin::{
-    Answer, CallContext, Completion, Domain, GenerateRequest, Grade, Prompt, Role, Sampling, Task,
-    UpdateBounds,
+    Answer, CallContext, Completion, Domain, GenerateRequest, Grade, Prompt, Quiet, Role, Sampling,
+    Task, UpdateBounds,
 };
 
 use crate::channel::Channel;
@@ -153,7 +153,7 @@ impl Stage<'_> {
         let total = asks.iter().map(n_new).sum();
         let waves = self.phase(phase, total, |stage| {
             let context = PhaseContext { observer: stage.observer, phase, before: 0, total };
-            let sampled = stage.engines.policy.generate(&requests, &context);
+            let sampled = stage.engines.policy.generate(&requests, &Quiet, &context);
             sampled.map_err(|source| SelfPlayError::engine("policy", "generate", source))
         })?;
         check_wave(&requests, &waves)?;

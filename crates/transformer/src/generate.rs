@@ -6,7 +6,9 @@
 
 mod wave;
 
-use azr_plugin::{CallContext, Completion, FinishReason, GenerateRequest, Sampling};
+use azr_plugin::{
+    CallContext, Completion, CompletionSink, FinishReason, GenerateRequest, Sampling,
+};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
@@ -44,7 +46,7 @@ pub struct Vocabulary {
 impl<D: Device> Model<D> {
     /// Completions of each request, in request order, one per seed, of the model's own weights or of copies of them
     /// (`TrainingOptions::rollout_weights`), from the prompts on. Copies are made here, once after each change of the
-    /// weights, which is all that is changed.
+    /// weights, which is all that is changed. `sink` is told of each sample when it leaves the wave.
     ///
     /// # Errors
     /// An empty prompt, foreign tokens or wrong sampling; a sample that needs more cache than the limit;
@@ -54,13 +56,14 @@ impl<D: Device> Model<D> {
         requests: &[GenerateRequest],
         vocabulary: &Vocabulary,
         limits: &GenerateLimits,
+        sink: &dyn CompletionSink,
         context: &dyn CallContext,
     ) -> Result<Vec<Vec<Completion>>> {
         for request in requests {
             self.check_request(request)?;
         }
         self.refresh_copies()?;
-        Wave::new(self, requests, vocabulary, limits)?.run(context)
+        Wave::new(self, requests, vocabulary, limits)?.run(sink, context)
     }
 
     fn check_request(&self, request: &GenerateRequest) -> Result<()> {

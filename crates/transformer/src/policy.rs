@@ -7,8 +7,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use azr_plugin::{
-    CallContext, Completion, ErrorCode, GenerateRequest, ModelSpec, OptimizerKind, PluginError,
-    Policy, PolicyInfo, ScoreRequest, UpdateReport, UpdateRequest,
+    CallContext, Completion, CompletionSink, ErrorCode, GenerateRequest, ModelSpec, OptimizerKind,
+    PluginError, Policy, PolicyInfo, ScoreRequest, UpdateReport, UpdateRequest,
 };
 use azr_weights::{
     AdapterConfig, AdapterFile, ModelConfig, ModelFile, SafetensorsFile, TensorSpec, WeightsError,
@@ -102,9 +102,11 @@ impl<D: Device> Policy for DevicePolicy<D> {
     fn generate(
         &mut self,
         requests: &[GenerateRequest],
+        sink: &dyn CompletionSink,
         context: &dyn CallContext,
     ) -> azr_plugin::Result<Vec<Vec<Completion>>> {
-        Ok(self.model.generate(requests, &self.vocabulary, &self.limits.generate, context)?)
+        let limits = &self.limits.generate;
+        Ok(self.model.generate(requests, &self.vocabulary, limits, sink, context)?)
     }
 
     fn score(

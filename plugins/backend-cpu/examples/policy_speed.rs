@@ -58,7 +58,7 @@ fn decode(policy: &mut dyn Policy, batch: u64) -> Result<(), PluginError> {
         .collect();
     let clock = Clock::default();
     let cpu_start = cpu_seconds();
-    policy.generate(&requests, &clock)?;
+    policy.generate(&requests, &Quiet, &clock)?;
     let times = clock.0.into_inner().unwrap_or_else(PoisonError::into_inner);
     let mut steps: Vec<f64> =
         times.windows(2).map(|pair| (pair[1].0 - pair[0].0).as_secs_f64()).collect();
@@ -80,7 +80,7 @@ fn prefill(policy: &mut dyn Policy) -> Result<(), PluginError> {
     let request =
         |i| GenerateRequest { prompt: tokens(i, 512), seeds: vec![0], sampling: sampling.clone() };
     let start = Instant::now();
-    policy.generate(&[request(7), request(8)], &Quiet)?;
+    policy.generate(&[request(7), request(8)], &Quiet, &Quiet)?;
     println!("prefill: {:.0} tokens/s", 1024.0 / start.elapsed().as_secs_f64());
     Ok(())
 }

@@ -2,12 +2,12 @@
 
 use std::error::Error as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use azr_host::{Host, HostError};
 use azr_plugin::{
-    CallContext, ControlTokens, ErrorCode, GenerateRequest, ModelSpec, PluginError, Policy, Quiet,
-    Sampling,
+    CallContext, Completion, CompletionSink, ControlTokens, ErrorCode, GenerateRequest, ModelSpec,
+    PluginError, Policy, Quiet, Sampling,
 };
 use insta::assert_snapshot;
 use serde_json::json;
@@ -94,7 +94,7 @@ fn every_kind_of_engine_is_guarded() {
             executor.run(&[], &Quiet).unwrap_err(),
             domain.grade(&[], &Quiet).unwrap_err(),
             optimizer.plan(0, &[]).unwrap_err(),
-            policy.generate(&[], &Quiet).unwrap_err(),
+            policy.generate(&[], &Quiet, &Quiet).unwrap_err(),
             policy.load("x".as_ref()).unwrap_err(),
         ];
         for (error, name) in errors.iter().zip([
@@ -175,7 +175,7 @@ fn an_answer_of_the_wrong_shape() {
         tokenizer `echo` of plugin `azr-fixture-echo` answered with 0 token sequences where 1 were asked for
         hint: this is a defect of the plugin: report it to its author
         ");
-        let error = open(host, "short-answer").generate(&[request()], &Quiet).unwrap_err();
+        let error = open(host, "short-answer").generate(&[request()], &Quiet, &Quiet).unwrap_err();
         assert!(error.message.contains("0 groups of completions where 1"), "{error}");
     });
 }
@@ -192,14 +192,46 @@ impl CallContext for Bad {
     }
 }
 
+impl CompletionSink for Bad {
+    fn completed(&self, _request: usize, _sample: usize, _completion: &Completion) {
+        panic!("the host's own ear");
+    }
+}
+
+/// Whoever listens decides what to make of it.
+#[test]
+fn a_policy_may_tell_of_completions_that_nobody_asked_for() {
+    #[derive(Default)]
+    struct Places(Mutex<Vec<(usize, usize)>>);
+    impl CompletionSink for Places {
+        fn completed(&self, request: usize, sample: usize, _completion: &Completion) {
+            self.0.lock().unwrap().push((request, sample));
+        }
+    }
+    both(|host| {
+        let (mut policy, places) = (open(host, "babbles"), Places::default());
+        let completions = policy.generate(&[request()], &places, &Quiet).unwrap();
+        assert_eq!(completions.len(), 1);
+        let places = places.0.into_inner().unwrap();
+        assert_eq!(places, [(usize::MAX, 7), (usize::MAX, 7), (0, 0)]);
+    });
+}
+
 /// The panic neither unwinds through the plugin nor is blamed on it.
 #[test]
 fn a_panic_of_the_hosts_callback_goes_on_in_the_host() {
     both(|host| {
         let mut policy = open(host, "none");
         let payload =
-            catch_unwind(AssertUnwindSafe(|| policy.generate(&[request()], &Bad))).unwrap_err();
+            catch_unwind(AssertUnwindSafe(|| policy.generate(&[request()], &Quiet, &Bad)))
+                .unwrap_err();
         assert_eq!(*payload.downcast_ref::<&str>().unwrap(), "the host's own defect");
-        assert!(policy.generate(&[request()], &Quiet).is_ok(), "the policy is not to blame");
+        let call = || policy.generate(&[request()], &Bad, &Quiet);
+        let payload = catch_unwind(AssertUnwindSafe(call)).unwrap_err();
+        assert_eq!(*payload.downcast_ref::<&str>().unwrap(), "the host's own ear");
+        assert!(
+            policy.generate(&[request()], &Quiet, &Quiet).is_ok(),
+            "the policy is not to blame"
+        );
     });
 }

@@ -10,10 +10,11 @@ use azr_fixture_echo::{
 };
 use azr_host::Host;
 use azr_plugin::{
-    Answer, Backend, CallContext, ControlTokens, Domain, Engine, Executor, GenerateRequest, Job,
-    Limits, LossSpec, Message, ModelSpec, OptimizerKind, OptimizerSpec, Proposal, ProposeRequest,
-    Purpose, Ratio, RlOptimizer, Role, RolloutSummary, Sampling, ScoreRequest, Services, Task,
-    Tokenizer, TrainSequence, UpdateBounds, UpdateRequest,
+    Answer, Backend, CallContext, Completion, CompletionSink, ControlTokens, Domain, Engine,
+    Executor, GenerateRequest, Job, Limits, LossSpec, Message, ModelSpec, OptimizerKind,
+    OptimizerSpec, Proposal, ProposeRequest, Purpose, Quiet, Ratio, RlOptimizer, Role,
+    RolloutSummary, Sampling, ScoreRequest, Services, Task, Tokenizer, TrainSequence, UpdateBounds,
+    UpdateRequest,
 };
 use serde_json::json;
 
@@ -43,6 +44,16 @@ impl CallContext for Recorder {
 
     fn is_cancelled(&self) -> bool {
         self.cancel_after.is_some_and(|limit| self.seen.lock().unwrap().len() >= limit)
+    }
+}
+
+/// Writes down what it is told.
+#[derive(Default)]
+struct Told(Mutex<Vec<(usize, usize, Completion)>>);
+
+impl CompletionSink for Told {
+    fn completed(&self, request: usize, sample: usize, completion: &Completion) {
+        self.0.lock().unwrap().push((request, sample, completion.clone()));
     }
 }
 
@@ -81,6 +92,7 @@ fn every_value_arrives_unchanged() {
         "Nondeterministic",
         "[(1, 2), (2, 2), (1, 1), (2, 3)]",
         "cancelled",
+        "[(0, 3, Completion {",
         "Context",
         "ä\\0",
         "71",
@@ -168,10 +180,16 @@ fn backend(out: &mut String, backend: &dyn Backend) {
     };
     let requests = [request(&[0, 1, 2, u64::MAX]), request(&[])];
     let context = Recorder::default();
-    note(out, policy.generate(&requests, &context));
+    let told = Told::default();
+    note(out, policy.generate(&requests, &told, &context));
+    note(out, told.0.into_inner().unwrap());
     note(
         out,
-        policy.generate(&requests, &Recorder { cancel_after: Some(1), ..Recorder::default() }),
+        policy.generate(
+            &requests,
+            &Quiet,
+            &Recorder { cancel_after: Some(1), ..Recorder::default() },
+        ),
     );
     let score = ScoreRequest { prompt: vec![1], response: vec![5, 6], temperature: 0.1 };
     note(out, policy.score(&[score], &context));

@@ -8,10 +8,10 @@ use azr_abi::{
     self as abi, AbiResult, BackendApi, BackendApi_TO, BackendObject, Code, ContextRef, DomainApi,
     DomainApi_TO, DomainObject, ExecutorApi, ExecutorApi_TO, ExecutorObject, ExecutorSourceApi,
     ExecutorSourceApi_TO, ExecutorSourceObject, OptimizerApi, OptimizerApi_TO, OptimizerObject,
-    PolicyApi, PolicyApi_TO, PolicyObject, TokenizerApi, TokenizerApi_TO, TokenizerObject,
+    PolicyApi, PolicyApi_TO, PolicyObject, SinkRef, TokenizerApi, TokenizerApi_TO, TokenizerObject,
 };
 
-use super::context::Borrowed;
+use super::context::{Borrowed, BorrowedSink};
 use super::guard::Guarded;
 use super::mirror::{Mirror, as_path};
 use crate::{
@@ -97,9 +97,12 @@ impl PolicyApi for Guarded<Box<dyn Policy>> {
     fn generate(
         &mut self,
         requests: RVec<abi::GenerateRequest>,
+        sink: SinkRef<'_>,
         context: ContextRef<'_>,
     ) -> AbiResult<RVec<RVec<abi::Completion>>> {
-        self.call_mut(|policy| policy.generate(&plain(requests)?, &Borrowed(context)))
+        self.call_mut(|policy| {
+            policy.generate(&plain(requests)?, &BorrowedSink(sink), &Borrowed(context))
+        })
     }
 
     fn score(

@@ -12,14 +12,14 @@ use azr_abi::{
     PolicyObject, TokenizerObject,
 };
 
-use super::context::lend;
+use super::context::{lend, lend_with_sink};
 use super::mirror::{Mirror, answer, batch, path};
 use crate::{
-    Answer, Backend, CallContext, Completion, ControlTokens, Domain, ErrorCode, Executor,
-    ExecutorSource, GenerateRequest, Grade, Job, JobReport, Message, ModelSpec, OptimizerNeeds,
-    PluginError, Policy, PolicyInfo, Prompt, Proposal, ProposeRequest, Protection, Result,
-    RlOptimizer, RolloutSummary, ScoreRequest, StepPlan, Task, TaskKind, Tokenizer, TokenizerInfo,
-    UpdateReport, UpdateRequest, Validation,
+    Answer, Backend, CallContext, Completion, CompletionSink, ControlTokens, Domain, ErrorCode,
+    Executor, ExecutorSource, GenerateRequest, Grade, Job, JobReport, Message, ModelSpec,
+    OptimizerNeeds, PluginError, Policy, PolicyInfo, Prompt, Proposal, ProposeRequest, Protection,
+    Result, RlOptimizer, RolloutSummary, ScoreRequest, StepPlan, Task, TaskKind, Tokenizer,
+    TokenizerInfo, UpdateReport, UpdateRequest, Validation,
 };
 
 pub(crate) fn tokenizer(label: String, object: TokenizerObject) -> Result<Arc<dyn Tokenizer>> {
@@ -127,10 +127,13 @@ impl Policy for RemotePolicy {
     fn generate(
         &mut self,
         requests: &[GenerateRequest],
+        sink: &dyn CompletionSink,
         context: &dyn CallContext,
     ) -> Result<Vec<Vec<Completion>>> {
         let completions: Vec<Vec<Completion>> =
-            answer(lend(context, |context| self.object.generate(batch(requests), context)))?;
+            answer(lend_with_sink(sink, context, |sink, context| {
+                self.object.generate(batch(requests), sink, context)
+            }))?;
         expect_len(&self.label, "groups of completions", completions.len(), requests.len())?;
         for (group, request) in completions.iter().zip(requests) {
             expect_len(&self.label, "completions", group.len(), request.seeds.len())?;

@@ -6,10 +6,11 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 use azr_plugin::{
-    Answer, CallContext, Completion, ControlTokens, Domain, Engine, ErrorCode, FinishReason,
-    GenerateRequest, Grade, Message, PluginError, Policy, PolicyInfo, Prompt, PromptBody, Proposal,
-    ProposeRequest, ReferenceRule, Result, RlOptimizer, RolloutSummary, ScoreRequest, Services,
-    StepPlan, Task, TaskKind, Tokenizer, TokenizerInfo, UpdateReport, UpdateRequest, Validation,
+    Answer, CallContext, Completion, CompletionSink, ControlTokens, Domain, Engine, ErrorCode,
+    FinishReason, GenerateRequest, Grade, Message, PluginError, Policy, PolicyInfo, Prompt,
+    PromptBody, Proposal, ProposeRequest, ReferenceRule, Result, RlOptimizer, RolloutSummary,
+    ScoreRequest, Services, StepPlan, Task, TaskKind, Tokenizer, TokenizerInfo, UpdateReport,
+    UpdateRequest, Validation,
 };
 use azr_rl_policy_gradient::{Algorithm, Options, PolicyGradient};
 use azr_selfplay::{Engines, SelfPlay, SelfPlayConfig, SelfPlayError};
@@ -294,6 +295,7 @@ impl Policy for ToyPolicy {
     fn generate(
         &mut self,
         requests: &[GenerateRequest],
+        _sink: &dyn CompletionSink,
         context: &dyn CallContext,
     ) -> Result<Vec<Vec<Completion>>> {
         if context.is_cancelled() {

@@ -3,7 +3,9 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, VecDeque};
 
-use azr_plugin::{CallContext, Completion, FinishReason, GenerateRequest, Sampling};
+use azr_plugin::{
+    CallContext, Completion, CompletionSink, FinishReason, GenerateRequest, Sampling,
+};
 
 use super::{GenerateLimits, Vocabulary, empty_completion, sample_spec};
 use crate::cache::{KvCache, RowAllocator, cache_bytes_per_row};
@@ -151,7 +153,11 @@ impl<'a, D: Device> Wave<'a, D> {
         })
     }
 
-    pub(super) fn run(mut self, context: &dyn CallContext) -> Result<Vec<Vec<Completion>>> {
+    pub(super) fn run(
+        mut self,
+        sink: &dyn CompletionSink,
+        context: &dyn CallContext,
+    ) -> Result<Vec<Vec<Completion>>> {
         loop {
             if context.is_cancelled() {
                 return Err(TransformerError::Cancelled);
@@ -162,7 +168,7 @@ impl<'a, D: Device> Wave<'a, D> {
             }
             self.prefill(context)?;
             self.decode(context)?;
-            self.retire();
+            self.retire(sink);
             context.progress(self.n_sampled, self.n_sampled + self.n_outstanding());
         }
     }
@@ -357,8 +363,8 @@ impl<'a, D: Device> Wave<'a, D> {
         Ok(())
     }
 
-    /// Takes finished samples out and frees their rows.
-    fn retire(&mut self) {
+    /// Takes finished samples out, tells of them and frees their rows.
+    fn retire(&mut self, sink: &dyn CompletionSink) {
         for live in std::mem::take(&mut self.live) {
             let Some(finish) = live.finish else {
                 self.live.push(live);
@@ -370,12 +376,14 @@ impl<'a, D: Device> Wave<'a, D> {
             if self.prompts[sample.prompt].n_unfinished == 0 {
                 self.evict(sample.prompt);
             }
-            self.completions[sample.request][sample.index] = Completion {
+            let completion = &mut self.completions[sample.request][sample.index];
+            *completion = Completion {
                 tokens: live.tokens,
                 logprobs: live.logprobs,
                 finish,
                 text: live.text.into_string(),
             };
+            sink.completed(sample.request, sample.index, completion);
         }
     }
 }
@@ -474,7 +482,7 @@ mod tests {
     fn nobody_can_tell_who_computed_a_header() {
         let (mut model, requests) = (tiny_model(Family::Qwen2, false), requests());
         let mut generate = |requests: &[GenerateRequest], limits: &GenerateLimits| {
-            model.generate(requests, &vocabulary(), limits, &Quiet).unwrap()
+            model.generate(requests, &vocabulary(), limits, &Quiet, &Quiet).unwrap()
         };
         let alone: Vec<Vec<Completion>> = requests
             .iter()

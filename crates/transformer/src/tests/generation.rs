@@ -1,9 +1,11 @@
 //! Samples are functions of (weights, prompt, sampling, seed) alone, and what they say is true.
 
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use azr_plugin::{
-    CallContext, Completion, FinishReason, GenerateRequest, Quiet, Sampling, ScoreRequest,
+    CallContext, Completion, CompletionSink, FinishReason, GenerateRequest, Quiet, Sampling,
+    ScoreRequest,
 };
 use azr_weights::Family;
 
@@ -37,7 +39,7 @@ fn generate(
     requests: &[GenerateRequest],
     limits: GenerateLimits,
 ) -> Vec<Vec<Completion>> {
-    model.generate(requests, &vocabulary(), &limits, &Quiet).unwrap()
+    model.generate(requests, &vocabulary(), &limits, &Quiet, &Quiet).unwrap()
 }
 
 fn assert_same(a: &[Vec<Completion>], b: &[Vec<Completion>]) {
@@ -193,7 +195,7 @@ fn responses_end_for_the_reason_they_give() {
     for (prompt, max_new_tokens, len, finish) in cases {
         let request = request(&prompt, 3..4, sampling(max_new_tokens));
         let completion = model
-            .generate(&[request], &no_end, &GenerateLimits::default(), &Quiet)
+            .generate(&[request], &no_end, &GenerateLimits::default(), &Quiet, &Quiet)
             .unwrap()
             .remove(0)
             .remove(0);
@@ -222,7 +224,7 @@ fn bad_requests_and_small_caches_are_refused() {
     for (spoil, expected) in cases {
         let mut request = good.clone();
         spoil(&mut request);
-        let result = model.generate(&[request], &vocabulary(), &limits, &Quiet);
+        let result = model.generate(&[request], &vocabulary(), &limits, &Quiet, &Quiet);
         let message = result.unwrap_err().to_string();
         assert!(message.contains(expected), "{message}");
     }
@@ -246,13 +248,47 @@ impl CallContext for CancelAfter {
     }
 }
 
+/// What was told, in order.
+#[derive(Default)]
+struct Told(Mutex<Vec<(usize, usize, Completion)>>);
+
+impl CompletionSink for Told {
+    fn completed(&self, request: usize, sample: usize, completion: &Completion) {
+        self.0.lock().unwrap().push((request, sample, completion.clone()));
+    }
+}
+
+#[test]
+fn every_sample_is_told_of_once_as_it_is_returned() {
+    let mut model = tiny_model(Family::Qwen2, true);
+    let nothing = request(&[5, 5], 0..2, sampling(0));
+    let requests = [requests(), vec![nothing]].concat();
+    for max_live_rows in [1, 3, 64] {
+        let limits = GenerateLimits { max_live_rows, ..GenerateLimits::default() };
+        let told = Told::default();
+        let expected = model.generate(&requests, &vocabulary(), &limits, &told, &Quiet).unwrap();
+        let mut told = told.0.into_inner().unwrap();
+        let is_order_of_ends =
+            |pair: &[(usize, usize, Completion)]| pair[0].2.tokens.len() <= pair[1].2.tokens.len();
+        assert!(max_live_rows < 64 || told.windows(2).all(is_order_of_ends), "{told:?}");
+        told.sort_by_key(|(request, sample, _)| (*request, *sample));
+        let sampled = expected.iter().enumerate().flat_map(|(request, group)| {
+            group.iter().enumerate().map(move |(sample, one)| (request, sample, one.clone()))
+        });
+        // Nobody waits for a response of no tokens.
+        let sampled: Vec<_> = sampled.filter(|(_, _, one)| !one.tokens.is_empty()).collect();
+        assert_eq!(told, sampled);
+    }
+}
+
 #[test]
 fn progress_counts_tokens_and_cancellation_ends_the_wave() {
     let mut model = tiny_model(Family::Llama, true);
     let requests = requests();
     let mut run = |after| {
         let context = CancelAfter { after, done: AtomicU64::new(0) };
-        let result = model.generate(&requests, &vocabulary(), &GenerateLimits::default(), &context);
+        let result =
+            model.generate(&requests, &vocabulary(), &GenerateLimits::default(), &Quiet, &context);
         (result, context.done.into_inner())
     };
     let (result, done) = run(u64::MAX);

@@ -37,7 +37,7 @@ fn requests() -> Vec<GenerateRequest> {
 
 fn generate(model: &mut Model<Reference>) -> Vec<Completion> {
     let limits = GenerateLimits::default();
-    let completions = model.generate(&requests(), &vocabulary(), &limits, &Quiet).unwrap();
+    let completions = model.generate(&requests(), &vocabulary(), &limits, &Quiet, &Quiet).unwrap();
     completions.into_iter().flatten().collect()
 }
 
@@ -172,7 +172,8 @@ fn copies_take_what_was_planned() {
         }
         let mut model = copying_model(format, Family::Llama, true);
         model.free_memory = Some(|| Some(1000));
-        let error = model.generate(&requests(), &vocabulary(), &GenerateLimits::default(), &Quiet);
+        let error =
+            model.generate(&requests(), &vocabulary(), &GenerateLimits::default(), &Quiet, &Quiet);
         let error = azr_plugin::PluginError::from(error.unwrap_err());
         let message = "copying the weights for generation needs 1 MiB";
         assert!(error.message.starts_with(message), "{error}");
@@ -308,7 +309,7 @@ fn a_weight_that_is_not_finite_ends_generation() {
             values[17] = bad;
             model.write(&up, &values).unwrap();
             let limits = GenerateLimits::default();
-            let result = model.generate(&requests(), &vocabulary(), &limits, &Quiet);
+            let result = model.generate(&requests(), &vocabulary(), &limits, &Quiet, &Quiet);
             assert!(matches!(result, Err(TransformerError::NotFinite)), "{format:?} {result:?}");
         }
     }

@@ -207,7 +207,9 @@ fn samples_do_not_depend_on_company_threads_or_limits_to_the_bit() {
                         prefill_rows: usize| {
             let limits =
                 GenerateLimits { max_live_rows, prefill_rows, ..GenerateLimits::default() };
-            model(cpu(threads), family).generate(requests, &vocabulary, &limits, &Quiet).unwrap()
+            model(cpu(threads), family)
+                .generate(requests, &vocabulary, &limits, &Quiet, &Quiet)
+                .unwrap()
         };
         let all = generate(2, &requests, 64, 512);
         for (threads, max_live_rows, prefill_rows) in [(1, 64, 512), (2, 5, 33), (3, 9, 70)] {

@@ -193,7 +193,7 @@ fn completions_are_text_of_the_vocabulary() {
     let sampling =
         Sampling { temperature: 1.0, top_p: 1.0, max_new_tokens: 6, stop: vec!["7>".into()] };
     let request = GenerateRequest { prompt: vec![1, 2], seeds: (0..20).collect(), sampling };
-    for completion in policy.generate(&[request], &Quiet).unwrap().remove(0) {
+    for completion in policy.generate(&[request], &Quiet, &Quiet).unwrap().remove(0) {
         let text: String = completion
             .tokens
             .iter()
@@ -214,7 +214,7 @@ fn rollout_and_report(policy: &mut dyn Policy) -> (Vec<Vec<Completion>>, UpdateR
             sampling: sampling.clone(),
         })
         .collect();
-    let completions = policy.generate(&requests, &Quiet).unwrap();
+    let completions = policy.generate(&requests, &Quiet, &Quiet).unwrap();
     let sequences = requests.iter().zip(&completions).flat_map(|(request, completions)| {
         completions.iter().map(|completion| TrainSequence {
             prompt: request.prompt.clone(),
@@ -334,6 +334,6 @@ fn a_cache_that_is_too_small_names_its_option() {
     let sampling =
         Sampling { temperature: 1.0, top_p: 1.0, max_new_tokens: 9000, stop: Vec::new() };
     let request = GenerateRequest { prompt: vec![1, 2], seeds: vec![0], sampling };
-    let error = policy.generate(&[request], &Quiet).unwrap_err();
+    let error = policy.generate(&[request], &Quiet, &Quiet).unwrap_err();
     assert!(error.hint.is_some_and(|hint| hint.contains("kv_cache_mib")));
 }

@@ -100,7 +100,7 @@ fn check_inference<D: Device>(model: &mut Model<D>) {
     let sampling = Sampling { temperature: 0.0, top_p: 1.0, max_new_tokens: 16, stop: Vec::new() };
     let request = GenerateRequest { prompt: prompt.clone(), seeds: vec![0], sampling };
     let completion = model
-        .generate(&[request], &Vocabulary::default(), &GenerateLimits::default(), &Quiet)
+        .generate(&[request], &Vocabulary::default(), &GenerateLimits::default(), &Quiet, &Quiet)
         .unwrap()
         .remove(0)
         .remove(0);

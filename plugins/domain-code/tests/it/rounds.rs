@@ -1,9 +1,9 @@
 //! From seeds to grades, and which proposals are sound.
 
 use azr_domain_code::{CodeOptions, InductionScore, PromptStyle};
-use azr_plugin::{Domain, PromptBody, ProposeRequest};
+use azr_plugin::{Answer, Domain, PromptBody, Proposal, ProposeRequest, Quiet};
 
-use crate::setup::{domain, grade, propose, task, verdicts};
+use crate::setup::{domain, grade, propose, square, squares, task, verdicts};
 
 #[test]
 fn a_round_of_every_kind_starts_from_the_seeds() {
@@ -69,6 +69,50 @@ fn only_sound_programs_become_tasks() {
     let found = propose(&domain, "deduction", &[], &responses);
     let found: Vec<_> = found.iter().map(|validation| validation.reason.as_str()).collect();
     assert_eq!(found, expected);
+}
+
+/// The loop checks a wave in as many calls as it likes.
+#[test]
+fn no_verdict_depends_on_what_else_is_in_the_call() {
+    let Some(domain) = domain(CodeOptions::default()) else { return };
+    let responses = [
+        "x):\n    return x + 1\n\nf(1)",
+        "x):\n    return x + 1\n\nf(2)",
+        "n):\n    while True:\n        n += 1\n\nf(1)",
+        "x):\n    return x + 1\n\nf(1)",
+        "n):\n    return 'a' * (1 << 40)\n\nf(1)",
+        "x):\n    return str({'a', 'b', 'c', 'd', 'e', 'f', x})\n\nf('g')",
+        "nothing",
+        "x):\n    return open(x)\n\nf('/etc/passwd')",
+    ];
+    let proposals: Vec<Proposal> = ["deduction", "abduction"]
+        .into_iter()
+        .flat_map(|kind| responses.map(|response| (kind.to_owned(), response.to_owned())))
+        .map(|(kind, response)| Proposal { kind, references: Vec::new(), response })
+        .collect();
+    let answers = [
+        (square(&domain, "deduction"), vec![" 9\n", " 6\n"]),
+        (square(&domain, "abduction"), vec!["-3)\n", "2)\n", "-3)\n", "'a')\n"]),
+        (task(&domain, "abduction", "x):\n    return x * x\n\nf(2)"), vec!["-2)\n", "-3)\n"]),
+        (squares(&domain), vec!["x):\n    return x * x", "x):\n    while True:\n        pass"]),
+    ];
+    let answers: Vec<Answer> = answers
+        .into_iter()
+        .flat_map(|(task, responses)| responses.into_iter().map(move |text| (task.clone(), text)))
+        .map(|(task, text)| Answer { task, response: text.to_owned() })
+        .collect();
+    let validations = domain.validate(&proposals, &Quiet).unwrap();
+    let grades = domain.grade(&answers, &Quiet).unwrap();
+    assert!(validations.iter().any(|validation| validation.task.is_some()));
+    assert!(grades.iter().any(|grade| grade.score == 1.0));
+    for size in [1, 3] {
+        let parts = proposals.chunks(size).map(|part| domain.validate(part, &Quiet).unwrap());
+        assert_eq!(parts.flatten().collect::<Vec<_>>(), validations);
+        // Back to front, as completions may come.
+        let parts = answers.rchunks(size).map(|part| domain.grade(part, &Quiet).unwrap());
+        let parts: Vec<_> = parts.collect();
+        assert_eq!(parts.into_iter().rev().flatten().collect::<Vec<_>>(), grades);
+    }
 }
 
 #[test]

@@ -40,7 +40,8 @@ fn main() {
     let seconds = |line: &MetricsLine| line.metrics["time/step_s"];
     let phases = |line: &MetricsLine| -> f64 {
         let phases = line.metrics.iter().filter(|(name, _)| {
-            name.starts_with("time/") && name.ends_with("_s") && *name != "time/step_s"
+            let is_part = *name != "time/step_s" && !name.ends_with("_overlapped_s");
+            name.starts_with("time/") && name.ends_with("_s") && is_part
         });
         phases.map(|(_, seconds)| seconds).sum()
     };

@@ -66,6 +66,24 @@ fn the_same_seed_gives_the_same_run_on_any_number_of_threads() {
 }
 
 #[test]
+fn checks_beside_their_waves_change_nothing_but_the_time() {
+    let w = Workspace::new();
+    held_out_set(&w);
+    for overlap in ["always", "never", "auto"] {
+        let overlap_is = format!("--set=selfplay.overlap='{overlap}'");
+        let settings = [&EVALUATED[..], &["--steps=3", &overlap_is]];
+        expect_code(&mut w.train(overlap, &settings.concat()), 0);
+    }
+    assert_eq!(w.metrics("always"), w.metrics("never"));
+    assert_same_results(&w.path("always"), &w.path("never"), 3);
+    let is_overlapped = |run: &str| {
+        let text = std::fs::read_to_string(w.path(run).join("metrics.jsonl")).unwrap();
+        text.lines().last().unwrap().contains("time/validate_overlapped_s")
+    };
+    assert_eq!(["always", "never", "auto"].map(is_overlapped), [true, false, false]);
+}
+
+#[test]
 fn a_resumed_run_equals_one_that_was_not_interrupted() {
     let w = Workspace::new();
     expect_code(&mut w.train("whole", &["--steps=4"]), 0);

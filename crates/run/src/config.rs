@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use azr_selfplay::SelfPlayConfig;
+use azr_selfplay::{Overlap, SelfPlayConfig};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use toml::{Table, Value};
@@ -155,14 +155,15 @@ impl RunConfig {
         Ok(format!("# profile {}, hash {}\n{text}", self.profile, self.hash()?))
     }
 
-    /// SHA-256 of everything that shapes a step's result: all but how long the run is, what it keeps and where
-    /// plugin files lie.
+    /// SHA-256 of everything that shapes a step's result: all but how long the run is, what it keeps, where plugin files
+    /// lie and whether checks overlap with their waves.
     pub fn hash(&self) -> Result<String> {
         let shape = Self {
             steps: 1,
             save_every: 1,
             keep_checkpoints: 1,
             plugins: Vec::new(),
+            selfplay: SelfPlayConfig { overlap: Overlap::Auto, ..self.selfplay.clone() },
             ..self.clone()
         };
         let text = toml::to_string(&shape).map_err(|e| invalid(e.to_string()))?;
@@ -284,11 +285,14 @@ mod tests {
     }
 
     #[test]
-    fn the_hash_ignores_the_length_of_the_run_alone() {
+    fn the_hash_ignores_what_changes_no_step() {
         let config = RunConfig::of_profile(Profile::Robust);
         let longer = RunConfig { steps: 99, ..config.clone() };
+        let mut overlapped = config.clone();
+        overlapped.selfplay.overlap = Overlap::Always;
         let other = RunConfig { model: "other".into(), ..config.clone() };
         assert_eq!(config.hash().unwrap(), longer.hash().unwrap());
+        assert_eq!(config.hash().unwrap(), overlapped.hash().unwrap());
         assert_ne!(config.hash().unwrap(), other.hash().unwrap());
     }
 

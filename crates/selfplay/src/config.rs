@@ -78,6 +78,8 @@ pub struct SelfPlayConfig {
     pub seed_tasks: usize,
     /// Seeding gives up after so many rounds of `batch_size` proposals per kind, and starts with what it has.
     pub max_seed_rounds: u64,
+    /// Whether what is finished of a wave is checked while the rest is being sampled.
+    pub overlap: Overlap,
     /// When alarms are raised and updates left out.
     pub health: HealthConfig,
 }
@@ -129,6 +131,7 @@ impl SelfPlayConfig {
             max_prompt_tokens: 6_144,
             seed_tasks: 0,
             max_seed_rounds: 100,
+            overlap: Overlap::Auto,
             health: HealthConfig::default(),
         }
     }
@@ -279,6 +282,30 @@ pub enum BufferPolicy {
     KeepOldest,
 }
 
+/// Whether what is finished of a wave is validated or graded while the rest is being sampled. It changes how long a step
+/// takes and no result, as long as no program comes to its limit of time because of the load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Overlap {
+    /// Unless the policy computes on the processor, which checks would take from it.
+    Auto,
+    /// Always.
+    Always,
+    /// Never: each wave is checked when it has ended, in one call per domain.
+    Never,
+}
+
+impl Overlap {
+    /// Whether it is done for a policy on this device, in the words of [`PolicyInfo`](azr_plugin::PolicyInfo).
+    pub(crate) fn applies(self, device: &str) -> bool {
+        match self {
+            Self::Auto => !device.starts_with("cpu"),
+            Self::Always => true,
+            Self::Never => false,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -361,6 +388,17 @@ mod tests {
             let message = refusal(config);
             assert!(message.contains(key), "{message}");
         }
+    }
+
+    #[test]
+    fn checks_leave_the_processor_to_a_policy_on_it() {
+        let applies = |overlap: Overlap| {
+            ["cpu (avx2, 2 threads)", "cuda:0 (H200)"].map(|device| overlap.applies(device))
+        };
+        assert_eq!(applies(Overlap::Auto), [false, true]);
+        assert_eq!(applies(Overlap::Always), [true, true]);
+        assert_eq!(applies(Overlap::Never), [false, false]);
+        assert_eq!(SelfPlayConfig::paper().overlap, Overlap::Auto);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use azr_plugin::Task;
 
-use crate::metrics::{Metrics, share};
+use crate::metrics::{Metrics, durations, share};
 use crate::stage::{Ask, Rollout, Stage};
 use crate::{Finish, Phase, Result, RolloutPhase, RolloutRecord};
 
@@ -61,10 +61,8 @@ pub(crate) fn evaluate(
             of_asks.push(task);
         }
     }
-    let mut answers: Vec<Rollout> =
-        stage.generate(RolloutPhase::Evaluate, asks)?.into_iter().flatten().collect();
-    stage.grade(Phase::GradeEvaluation, &mut answers, of_asks)?;
-    for (position, answer) in positions.into_iter().zip(answers) {
+    let answers = stage.answers(RolloutPhase::Evaluate, Phase::GradeEvaluation, asks, &of_asks)?;
+    for (position, answer) in positions.into_iter().zip(answers.into_iter().flatten()) {
         asked[position].answer = Some(answer);
     }
     let mut metrics = Metrics::default();
@@ -76,12 +74,10 @@ pub(crate) fn evaluate(
             set_metrics(stage, name, &of_set, &mut metrics);
         }
     }
-    let seconds =
-        |(phase, seconds): (&Phase, &f64)| (format!("time/{}_s", phase.as_str()), *seconds);
     Ok(Evaluation {
         step: stage.step,
         metrics: metrics.0,
-        timings: stage.seconds.iter().map(seconds).collect(),
+        timings: durations(stage).0,
         rollouts: asked.into_iter().filter_map(|asked| Some(asked.answer?.record)).collect(),
     })
 }

@@ -64,8 +64,13 @@ pub(crate) fn learn(
         bounds: stage.bounds,
     };
     let report = stage.phase(Phase::Update, total, |stage| {
-        let context =
-            PhaseContext { observer: stage.observer, phase: Phase::Update, before: 0, total };
+        let context = PhaseContext {
+            observer: stage.observer,
+            phase: Phase::Update,
+            before: 0,
+            total,
+            is_given_up: None,
+        };
         let report = stage.engines.policy.update(&request, &context);
         report.map_err(|source| SelfPlayError::engine("policy", "update", source))
     })?;
@@ -90,7 +95,8 @@ fn score_with_reference(
     let (phase, total) =
         (Phase::Reference, requests.iter().map(|request| request.response.len() as u64).sum());
     let scores = stage.phase(phase, total, |stage| {
-        let context = PhaseContext { observer: stage.observer, phase, before: 0, total };
+        let context =
+            PhaseContext { observer: stage.observer, phase, before: 0, total, is_given_up: None };
         let Some(reference) = &mut stage.engines.reference else {
             let message = "a plan with a kl_coef, but it did not say that it needs a reference";
             return Err(SelfPlayError::contract("optimizer", message));

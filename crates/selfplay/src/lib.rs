@@ -18,6 +18,7 @@ mod metrics;
 mod mix;
 mod monitor;
 mod observe;
+mod overlap;
 mod prompts;
 mod proposals;
 mod random;
@@ -27,10 +28,12 @@ mod seeding;
 mod selfplay;
 mod solving;
 mod stage;
+mod wave;
 
 pub use buffer::{Buffer, BufferEntry, Buffers};
 pub use config::{
-    Admission, BufferPolicy, Learnability, Mix, ReferenceSampling, SelfPlayConfig, SolverBatch,
+    Admission, BufferPolicy, Learnability, Mix, Overlap, ReferenceSampling, SelfPlayConfig,
+    SolverBatch,
 };
 pub use error::{Result, SelfPlayError};
 pub use evaluation::Evaluation;

@@ -239,13 +239,14 @@ pub(crate) fn timings(
     rollouts: &[RolloutRecord],
     n_trained: u64,
 ) -> Metrics {
-    let mut timings = Metrics::default();
+    let mut timings = durations(stage);
     timings.set("time/step_s", step_s);
-    for (phase, seconds) in &stage.seconds {
-        timings.set(format!("time/{}_s", phase.as_str()), *seconds);
-    }
-    let spent =
-        |phases: &[Phase]| phases.iter().filter_map(|phase| stage.seconds.get(phase)).sum::<f64>();
+    // Checks beside a wave count as any others: a rate is about the time in which the work was done.
+    let spent = |phases: &[Phase]| {
+        let of_phase =
+            |phase| stage.seconds.get(phase).into_iter().chain(stage.overlapped.get(phase));
+        phases.iter().flat_map(of_phase).sum::<f64>()
+    };
     let n_sampled: usize = rollouts.iter().map(|record| record.n_tokens).sum();
     for (name, amount, seconds) in [
         (
@@ -265,6 +266,18 @@ pub(crate) fn timings(
         }
     }
     timings
+}
+
+/// `time/<phase>_s`, and `time/<phase>_overlapped_s` where checks ran beside their wave.
+pub(crate) fn durations(stage: &Stage<'_>) -> Metrics {
+    let mut durations = Metrics::default();
+    for (phase, seconds) in &stage.seconds {
+        durations.set(format!("time/{}_s", phase.as_str()), *seconds);
+    }
+    for (phase, seconds) in &stage.overlapped {
+        durations.set(format!("time/{}_overlapped_s", phase.as_str()), *seconds);
+    }
+    durations
 }
 
 /// Name of the number of valid proposals that were about what a held-out task is about.

@@ -1,5 +1,6 @@
 //! What the loop tells its caller while it works, and the clock it is given.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use azr_plugin::CallContext;
@@ -30,7 +31,9 @@ pub enum Phase {
 }
 
 impl Phase {
-    /// The phase's name in metrics: `time/<name>_s`.
+    /// The phase's name in metrics. `time/<name>_s` is what the phase added to the step. Of checks that began beside
+    /// their wave ([`Overlap`](crate::Overlap)) that is what was left when the wave had ended; the seconds before, in
+    /// which they ran while it was sampled, are `time/<name>_overlapped_s` and part of the wave's time.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Propose => "propose",
@@ -116,6 +119,8 @@ pub(crate) struct PhaseContext<'a> {
     pub(crate) before: u64,
     /// Units of the whole phase.
     pub(crate) total: u64,
+    /// Tells that nobody needs the work any more.
+    pub(crate) is_given_up: Option<&'a AtomicBool>,
 }
 
 impl CallContext for PhaseContext<'_> {
@@ -125,6 +130,7 @@ impl CallContext for PhaseContext<'_> {
     }
 
     fn is_cancelled(&self) -> bool {
-        self.observer.is_cancelled()
+        let is_given_up = self.is_given_up.is_some_and(|given_up| given_up.load(Ordering::Relaxed));
+        is_given_up || self.observer.is_cancelled()
     }
 }

@@ -7,6 +7,7 @@ use azr_plugin::{Prompt, Proposal, ProposeRequest, Task};
 use crate::buffer::draw_references;
 use crate::channel::Channel;
 use crate::stage::{Ask, Rollout, Stage};
+use crate::wave::Check;
 use crate::{Admission, BufferEntry, Buffers, Phase, Result, RolloutPhase, proposer_reward};
 
 /// How often an over-long prompt is drawn again, each time with half as many references.
@@ -70,9 +71,7 @@ pub(crate) fn propose(
         asks.push(Ask { channel: slot.channel, prompt, tokens, seeds });
         slots.push(slot);
     }
-    let rollouts: Vec<Rollout> =
-        stage.generate(RolloutPhase::Propose, asks)?.into_iter().flatten().collect();
-    Ok((validate(stage, buffers, rollouts, slots)?, n_overlong))
+    Ok((sample(stage, buffers, asks, &slots)?, n_overlong))
 }
 
 /// The prompts of those slots whose prompt is short enough in this attempt.
@@ -111,25 +110,28 @@ fn draw_prompts(
     Ok(slots.into_iter().zip(prompts).zip(fitting).filter_map(keep).collect())
 }
 
-fn validate(
+/// Samples a proposal for each slot's prompt and verifies it.
+fn sample(
     stage: &mut Stage<'_>,
     buffers: &Buffers,
-    rollouts: Vec<Rollout>,
-    slots: Vec<Slot>,
+    asks: Vec<Ask>,
+    slots: &[Slot],
 ) -> Result<Vec<Proposed>> {
-    let proposal = |(rollout, slot): (&Rollout, Slot)| {
-        let (kind, response) = (rollout.record.kind.clone(), rollout.record.response.clone());
-        (rollout.channel, Proposal { kind, references: slot.references, response })
+    let channels = stage.channels;
+    let item = |ask: usize, response: &str| {
+        let Slot { channel, references, .. } = &slots[ask];
+        let kind = channels[*channel].kind.name.clone();
+        Proposal { kind, references: references.clone(), response: response.to_owned() }
     };
-    let proposals = rollouts.iter().zip(slots).map(proposal).collect();
-    let validations = stage.check(
-        Phase::Validate,
-        "validate proposals",
-        proposals,
-        |domain, proposals, context| domain.validate(proposals, context),
-    )?;
+    let check = Check {
+        phase: Phase::Validate,
+        action: "validate proposals",
+        item: &item,
+        call: |domain, proposals, context| domain.validate(proposals, context),
+    };
+    let (rollouts, validations) = stage.sample(RolloutPhase::Propose, asks, &check)?;
     let (mut proposed, mut seen) = (Vec::new(), BTreeSet::new());
-    for (mut rollout, validation) in rollouts.into_iter().zip(validations) {
+    for (mut rollout, validation) in rollouts.into_iter().flatten().zip(validations) {
         let record = &mut rollout.record;
         (record.well_formed, record.reason) = (validation.well_formed, validation.reason);
         let (mut is_stored, mut is_repeated, mut is_held_out) = (false, false, false);
@@ -185,29 +187,19 @@ pub(crate) fn estimate(stage: &mut Stage<'_>, proposed: &mut [Proposed]) -> Resu
         asks.push(Ask { channel, prompt, tokens, seeds });
         asked.push((positions, task));
     }
-    let waves = stage.generate(RolloutPhase::Estimate, asks)?;
-    let tasks = waves
-        .iter()
-        .zip(&asked)
-        .flat_map(|(wave, (_, task))| std::iter::repeat_n(task.clone(), wave.len()));
-    let tasks: Vec<Task> = tasks.collect();
-    let lengths: Vec<usize> = waves.iter().map(Vec::len).collect();
-    let mut samples: Vec<Rollout> = waves.into_iter().flatten().collect();
-    for (sample, task) in samples.iter_mut().zip(&tasks) {
-        sample.is_held_out = stage.is_held_out(sample.channel, task);
-    }
-    stage.grade(Phase::GradeEstimate, &mut samples, tasks)?;
-    let mut rest = samples.as_slice();
-    for (length, (positions, _)) in lengths.into_iter().zip(asked) {
-        let (wave, after) = rest.split_at(length);
-        rest = after;
-        let score: f64 =
-            wave.iter().filter_map(|rollout| rollout.record.score).map(f64::from).sum();
+    let tasks: Vec<Task> = asked.iter().map(|(_, task)| task.clone()).collect();
+    let mut groups = stage.answers(RolloutPhase::Estimate, Phase::GradeEstimate, asks, &tasks)?;
+    for (samples, (positions, task)) in groups.iter_mut().zip(asked) {
+        for sample in samples.iter_mut() {
+            sample.is_held_out = stage.is_held_out(sample.channel, &task);
+        }
+        let scores = samples.iter().filter_map(|sample| sample.record.score);
+        let rate = scores.map(f64::from).sum::<f64>() / samples.len() as f64;
         for position in positions {
-            proposed[position].rollout.record.solve_rate = Some(score / length as f64);
+            proposed[position].rollout.record.solve_rate = Some(rate);
         }
     }
-    Ok(samples)
+    Ok(groups.into_iter().flatten().collect())
 }
 
 /// Rewards the proposals, but not those of tasks that are held out: what has no reward is not trained.

@@ -15,7 +15,8 @@ pub struct StepOutput {
     /// Finite values by slash-separated name; a metric that does not apply is absent. A function of weights,
     /// buffers, configuration and step alone.
     pub metrics: BTreeMap<String, f64>,
-    /// Durations in seconds (`time/…_s`) and rates per second (`throughput/…`): the only part that depends on the clock.
+    /// Durations in seconds (`time/…_s`, see [`Phase::as_str`](crate::Phase::as_str)) and rates per second
+    /// (`throughput/…`): the only part that depends on the clock.
     pub timings: BTreeMap<String, f64>,
     /// Every sampled response, in the order of the phases.
     pub rollouts: Vec<RolloutRecord>,

@@ -309,6 +309,7 @@ impl SelfPlay {
             observer,
             step,
             seconds: BTreeMap::new(),
+            overlapped: BTreeMap::new(),
             n_prompts: 0,
             n_checks: 0,
         };

@@ -75,13 +75,12 @@ pub(crate) fn solve(stage: &mut Stage<'_>, tasks: Vec<(usize, Task)>) -> Result<
         unique.into_iter().zip(prompts).zip(fitting).zip(seeds)
     {
         if let Some(tokens) = tokens {
-            asked.extend(std::iter::repeat_n(task, seeds.len()));
+            asked.push(task);
             asks.push(Ask { channel, prompt, tokens, seeds });
         }
     }
-    let mut rollouts: Vec<Rollout> =
-        stage.generate(RolloutPhase::Solve, asks)?.into_iter().flatten().collect();
-    stage.grade(Phase::Grade, &mut rollouts, asked)?;
+    let groups = stage.answers(RolloutPhase::Solve, Phase::Grade, asks, &asked)?;
+    let mut rollouts: Vec<Rollout> = groups.into_iter().flatten().collect();
     reward(&mut rollouts);
     Ok(rollouts)
 }

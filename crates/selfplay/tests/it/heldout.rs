@@ -9,7 +9,7 @@ use crate::toy::{Call, Toy};
 use crate::{lasting, run, small};
 
 /// Numbers whose subject is held out, as tasks of one kind.
-fn held_out(kind: &str, numbers: impl IntoIterator<Item = u64>) -> HeldOutSet {
+pub(crate) fn held_out(kind: &str, numbers: impl IntoIterator<Item = u64>) -> HeldOutSet {
     let task = |number: u64| {
         // The subject keeps the other kinds' tasks out too, the key does not matter.
         let (key, subject) = (format!("held {number}"), number.to_string());

@@ -8,6 +8,7 @@
 mod edges;
 mod health;
 mod heldout;
+mod overlap;
 mod steps;
 mod toy;
 

@@ -72,6 +72,7 @@ fn every_phase_is_one_wave_or_one_batch_per_domain() {
     let calls = toy.take_calls();
     let n = |call: &Call| match call {
         Call::Generate(requests) => requests.iter().map(|request| request.seeds.len()).sum(),
+        Call::End => 0,
         Call::Validate(n) | Call::Grade(n) => *n,
         Call::Update(request) => request.sequences.len(),
     };
@@ -79,6 +80,7 @@ fn every_phase_is_one_wave_or_one_batch_per_domain() {
         .iter()
         .map(|call| match call {
             Call::Generate(_) => 'w',
+            Call::End => 'e',
             Call::Validate(_) => 'v',
             Call::Grade(_) => 'g',
             Call::Update(_) => 'u',

@@ -4,6 +4,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use azr_plugin::{
     Answer, CallContext, Completion, CompletionSink, ControlTokens, Domain, Engine, ErrorCode,
@@ -19,9 +20,45 @@ use azr_selfplay::{Engines, SelfPlay, SelfPlayConfig, SelfPlayError};
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Call {
     Generate(Vec<GenerateRequest>),
+    /// A wave that told something has ended.
+    End,
     Validate(usize),
     Grade(usize),
     Update(UpdateRequest),
+}
+
+/// Which completions the policy tells of before it returns them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tells {
+    Nothing,
+    Everything,
+    Backwards,
+    EveryThird,
+    /// The last one comes twice.
+    Twice,
+    /// One that nobody asked for is among them.
+    Strangers,
+    /// The last one is another than is returned.
+    Lies,
+}
+
+/// What the policy waits for after it told of its completions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Waits {
+    Not,
+    /// That a check has begun.
+    ForOne,
+    /// That a check of everything that was told has begun.
+    ForAll,
+}
+
+/// What comes of validating and grading.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Checks {
+    Work,
+    Fail,
+    /// They go on until they are cancelled.
+    Last,
 }
 
 /// How the doubles behave.
@@ -45,6 +82,13 @@ pub(crate) struct Toy {
     pub nan_scores: bool,
     /// The policy forgets the last completion of a wave.
     pub short_waves: bool,
+    /// What the policy computes on.
+    pub device: &'static str,
+    pub tells: Tells,
+    pub waits: Waits,
+    /// The policy fails at the end of a wave.
+    pub fails_waves: bool,
+    pub checks: Checks,
     /// Temperature of the optimizer.
     pub temperature: f32,
     /// Updates report a loss of 0 and a gradient norm of 1, but of 1,000 in this update, counted from 0.
@@ -73,6 +117,11 @@ impl Default for Toy {
             suffix: "",
             nan_scores: false,
             short_waves: false,
+            device: "cpu (toy)",
+            tells: Tells::Nothing,
+            waits: Waits::Not,
+            fails_waves: false,
+            checks: Checks::Work,
             temperature: 1.0,
             spike_at: None,
             algorithm: Algorithm::default(),
@@ -115,6 +164,53 @@ impl Toy {
 
     fn log(&self, call: Call) {
         self.calls.lock().unwrap().push(call);
+    }
+
+    /// Begins a check.
+    fn check(&self, call: Call, context: &dyn CallContext) -> Result<()> {
+        self.log(call);
+        match self.checks {
+            Checks::Work => Ok(()),
+            Checks::Fail => Err(PluginError::new(ErrorCode::Unavailable, "out of order")),
+            Checks::Last => {
+                let patience = Patience::default();
+                while !context.is_cancelled() {
+                    patience.wait();
+                }
+                Err(cancelled())
+            }
+        }
+    }
+
+    /// Responses whose check has begun since the newest wave did.
+    fn n_checked(&self) -> usize {
+        let calls = self.calls.lock().unwrap();
+        let of_wave = calls.iter().rev().take_while(|call| !matches!(call, Call::Generate(_)));
+        let n = |call: &Call| match call {
+            Call::Validate(n) | Call::Grade(n) => *n,
+            _ => 0,
+        };
+        of_wave.map(n).sum()
+    }
+}
+
+fn cancelled() -> PluginError {
+    PluginError::new(ErrorCode::Cancelled, "cancelled")
+}
+
+/// Lets others work, but not for ever.
+struct Patience(Instant);
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self(Instant::now() + Duration::from_secs(120))
+    }
+}
+
+impl Patience {
+    fn wait(&self) {
+        assert!(Instant::now() < self.0, "it never happens");
+        std::thread::yield_now();
     }
 }
 
@@ -210,7 +306,7 @@ impl Domain for ToyDomain {
         proposals: &[Proposal],
         context: &dyn CallContext,
     ) -> Result<Vec<Validation>> {
-        self.0.log(Call::Validate(proposals.len()));
+        self.0.check(Call::Validate(proposals.len()), context)?;
         context.progress(proposals.len() as u64, proposals.len() as u64);
         let validate = |proposal: &Proposal| {
             let digits: String = proposal.response.chars().filter(char::is_ascii_digit).collect();
@@ -234,8 +330,8 @@ impl Domain for ToyDomain {
         Ok(tasks.iter().map(prompt).collect())
     }
 
-    fn grade(&self, answers: &[Answer], _context: &dyn CallContext) -> Result<Vec<Grade>> {
-        self.0.log(Call::Grade(answers.len()));
+    fn grade(&self, answers: &[Answer], context: &dyn CallContext) -> Result<Vec<Grade>> {
+        self.0.check(Call::Grade(answers.len()), context)?;
         let grade = |answer: &Answer| {
             let digits: String = answer.response.chars().filter(char::is_ascii_digit).collect();
             let gold = answer.task.payload.parse::<u64>().unwrap() % 4;
@@ -281,11 +377,61 @@ impl ToyPolicy {
     }
 }
 
+impl ToyPolicy {
+    fn tell(
+        &self,
+        waves: &[Vec<Completion>],
+        sink: &dyn CompletionSink,
+        context: &dyn CallContext,
+    ) -> Result<()> {
+        let places = |(request, wave): (usize, &Vec<Completion>)| {
+            (0..wave.len()).map(move |sample| (request, sample))
+        };
+        let mut told: Vec<(usize, usize)> = waves.iter().enumerate().flat_map(places).collect();
+        match self.toy.tells {
+            Tells::Backwards => told.reverse(),
+            Tells::EveryThird => told = told.into_iter().step_by(3).collect(),
+            _ => {}
+        }
+        let (&last, others) = told.split_last().unwrap();
+        for &(request, sample) in others {
+            sink.completed(request, sample, &waves[request][sample]);
+        }
+        let (request, sample) = last;
+        let mut last = waves[request][sample].clone();
+        if self.toy.tells == Tells::Lies {
+            last.text.push('!');
+        }
+        sink.completed(request, sample, &last);
+        match self.toy.tells {
+            Tells::Twice => sink.completed(request, sample, &last),
+            Tells::Strangers => {
+                sink.completed(request, sample + 1, &last);
+                sink.completed(usize::MAX, usize::MAX, &last);
+            }
+            _ => {}
+        }
+        let n_awaited = match self.toy.waits {
+            Waits::Not => 0,
+            Waits::ForOne => 1,
+            Waits::ForAll => told.len(),
+        };
+        let patience = Patience::default();
+        while self.toy.n_checked() < n_awaited {
+            if context.is_cancelled() {
+                return Err(cancelled());
+            }
+            patience.wait();
+        }
+        Ok(())
+    }
+}
+
 impl Policy for ToyPolicy {
     fn info(&self) -> PolicyInfo {
         PolicyInfo {
             family: "toy".into(),
-            device: "none".into(),
+            device: self.toy.device.into(),
             n_parameters: 1,
             vocab_size: 257,
             context_length: 1_000,
@@ -295,11 +441,11 @@ impl Policy for ToyPolicy {
     fn generate(
         &mut self,
         requests: &[GenerateRequest],
-        _sink: &dyn CompletionSink,
+        sink: &dyn CompletionSink,
         context: &dyn CallContext,
     ) -> Result<Vec<Vec<Completion>>> {
         if context.is_cancelled() {
-            return Err(PluginError::new(ErrorCode::Cancelled, "cancelled"));
+            return Err(cancelled());
         }
         self.toy.log(Call::Generate(requests.to_vec()));
         assert!(requests.iter().all(|request| !request.prompt.is_empty()));
@@ -309,6 +455,13 @@ impl Policy for ToyPolicy {
             request.seeds.iter().map(|&seed| self.complete(prompt, seed)).collect()
         };
         let mut waves: Vec<Vec<Completion>> = requests.iter().map(complete).collect();
+        if self.toy.tells != Tells::Nothing {
+            self.tell(&waves, sink, context)?;
+            self.toy.log(Call::End);
+        }
+        if self.toy.fails_waves {
+            return Err(PluginError::new(ErrorCode::Internal, "the wave broke"));
+        }
         if self.toy.short_waves {
             waves.last_mut().unwrap().pop();
         }

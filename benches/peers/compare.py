@@ -115,14 +115,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--gguf", help="SmolLM2-135M for llama.cpp")
-    parser.add_argument("--only", default="", help="operations whose names contain this")
+    parser.add_argument("--only", nargs="+", default=[""], help="operations whose names contain one of these")
     parser.add_argument("--save", metavar="FOLDER", help="folder below benches/results")
     arguments = parser.parse_args()
     load = os.getloadavg()[0]
     rows, versions, text = [], {}, ""
     for operation in OPERATIONS:
         name = operation[0]
-        if arguments.only not in name:
+        if not any(part in name for part in arguments.only):
             continue
         print(f"{name} ...", file=sys.stderr)
         results = measure(operation, arguments.rounds, arguments.gguf)
@@ -137,7 +137,7 @@ def main():
             (folder / "peers.md").write_text(text)
     if not rows:
         names = ", ".join(operation[0] for operation in OPERATIONS)
-        raise SystemExit(f"no operation's name contains {arguments.only!r}; there are: {names}")
+        raise SystemExit(f"no operation's name contains {' or '.join(arguments.only)!r}; there are: {names}")
     print(text)
 
 

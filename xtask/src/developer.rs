@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
+use crate::kernels;
 use crate::{built, cargo, cargo_with, say, target_directory};
 
 /// Set where a test that would be skipped for want of the model that CI pulls must fail.
@@ -113,6 +114,8 @@ pub(crate) fn ci() -> Result<()> {
     timed("pull the model that the tests use", pull_model)?;
     timed("tests", || test_with(&[], Some(REQUIRE_MODELS)))?;
     timed("slow tests", test_slow)?;
+    timed("kernels", || kernels::test(""))?;
+    timed("kernels without their barriers", || kernels::run(&["mutate".to_owned()]))?;
     timed("instruction counts", || run_bench("instructions", &[]))?;
     timed("format", || cargo(&["fmt", "--all", "--check"]))?;
     timed("lints", || {

@@ -4,6 +4,7 @@
 //! Developer commands (`test`, `ci`) run cargo. This crate stays free of heavy dependencies: it compiles before anything.
 
 mod developer;
+mod kernels;
 
 use std::env;
 use std::os::unix::process::CommandExt;
@@ -29,6 +30,7 @@ for developers:
                    (--save FOLDER keeps the tables in benches/results/FOLDER);
                    instructions: instruction counts of hot paths against committed ones, which needs valgrind
   bench learning   the default run and its controls, several seeds each, into docs/learning.md
+  kernels          CUDA kernels without a GPU: test, mutate
   pretrain-nano    make the built-in model from nothing (models/azr-nano/README.md)
   ci         what has to pass before a change lands: model, tests, instruction counts, format, lints
 ";
@@ -42,6 +44,7 @@ fn main() -> ExitCode {
         "test" => developer::test(&rest).map(|()| 0),
         "test-slow" => developer::test_slow().map(|()| 0),
         "bench" => developer::bench(&rest).map(|()| 0),
+        "kernels" => kernels::run(&rest).map(|()| 0),
         "pretrain-nano" => developer::pretrain_nano(&rest).map(|()| 0),
         "ci" => developer::ci().map(|()| 0),
         "" | "help" | "--help" | "-h" => {

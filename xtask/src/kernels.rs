@@ -1,0 +1,293 @@
+//! `cargo xtask kernels …`: CUDA kernels on a machine without a GPU.
+//!
+//! Every file of `kernels/tests` includes a kernel as it is and compiles it with the emulator of `kernels/emulator`, a CPU
+//! that behaves like CUDA. The tests run with the threads of a block in three orders, under AddressSanitizer, which finds
+//! what is read or written out of bounds, and under ThreadSanitizer, which finds what no barrier orders. `mutate` shows
+//! that they would: it takes one barrier out after the other and expects a failure.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::Mutex;
+use std::thread;
+
+use anyhow::{Context, Result, bail};
+
+use crate::{say, target_directory};
+
+const HELP: &str = "\
+usage: cargo xtask kernels <command>
+
+  test [FILTER]   every kernel on the emulator against float64: three orders of threads and two sanitizers
+  mutate          take each barrier out of its kernel and see the tests fail
+";
+
+/// The file of the tests that has `main`.
+const MAIN: &str = "main";
+
+/// Runs a command on kernels.
+pub(crate) fn run(arguments: &[String]) -> Result<()> {
+    let (command, rest) =
+        arguments.split_first().map_or(("", &[][..]), |(name, rest)| (name, rest));
+    match command {
+        "test" => test(rest.first().map_or("", String::as_str)),
+        "mutate" => mutate(),
+        "" | "help" | "--help" | "-h" => {
+            say(HELP);
+            Ok(())
+        }
+        unknown => {
+            bail!("`cargo xtask kernels` has no command `{unknown}`; it has test and mutate")
+        }
+    }
+}
+
+/// What watches over a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sanitizer {
+    None,
+    Address,
+    Thread,
+}
+
+impl Sanitizer {
+    const ALL: [Self; 3] = [Self::None, Self::Address, Self::Thread];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::None => "plain",
+            Self::Address => "address",
+            Self::Thread => "thread",
+        }
+    }
+
+    fn flag(self) -> Option<&'static str> {
+        match self {
+            Self::None => None,
+            Self::Address => Some("-fsanitize=address"),
+            Self::Thread => Some("-fsanitize=thread"),
+        }
+    }
+}
+
+/// Tests all kernels, or what `filter` names.
+pub(crate) fn test(filter: &str) -> Result<()> {
+    let (sources, build) = (source_directory(), target_directory().join("kernels"));
+    let tests = test_names(&sources)?;
+    for sanitizer in Sanitizer::ALL {
+        let program = compile(&sources, &build, sanitizer, &tests)?;
+        for (order, shapes) in runs(sanitizer) {
+            say(&format!("== kernels, {} build, order {order}\n", sanitizer.name()));
+            let status = command(&program, *order, shapes, filter).status();
+            if !status.context("cannot start the tests of the kernels")?.success() {
+                bail!("a kernel failed ({} build, order {order})", sanitizer.name());
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The orders of threads that a build runs, and the arguments for its shapes. A sanitizer looks at each access, whatever
+/// the order was; ThreadSanitizer takes a thread of its own for each of CUDA's.
+fn runs(sanitizer: Sanitizer) -> &'static [(u8, &'static [&'static str])] {
+    match sanitizer {
+        Sanitizer::None => &[(0, &[]), (1, &[]), (2, &[])],
+        Sanitizer::Address => &[(0, &[])],
+        Sanitizer::Thread => &[(0, &["--tiny"])],
+    }
+}
+
+fn command(program: &Path, order: u8, shapes: &[&str], filter: &str) -> Command {
+    let mut command = Command::new(program);
+    command.args(shapes).arg(filter).env("EMULATOR_ORDER", order.to_string());
+    // A race found is a failure, not a remark.
+    command.env("TSAN_OPTIONS", "halt_on_error=1:report_signal_unsafe=0");
+    command
+}
+
+/// Takes out each barrier in turn; every such mutant has to fail.
+fn mutate() -> Result<()> {
+    let (sources, build) = (source_directory(), target_directory().join("kernels"));
+    let mut survivors = Vec::new();
+    for file in files(&sources, &["cu", "cuh"])? {
+        let text = fs::read_to_string(sources.join(&file))?;
+        for (index, _) in text.match_indices("__syncthreads();") {
+            let line = text[..index].lines().count();
+            let mutant =
+                format!("{}{}", &text[..index], text[index..].replacen("__syncthreads();", "", 1));
+            let folder = build.join("mutant");
+            // What an earlier one left would be compiled too.
+            let _ = fs::remove_dir_all(&folder);
+            copy_directory(&sources, &folder.join("source"))?;
+            fs::write(folder.join("source").join(&file), mutant)?;
+            let found = finder(&folder, &file)?;
+            say(&format!("{file}:{line}: {}\n", found.as_deref().unwrap_or("NOT FOUND")));
+            if found.is_none() {
+                survivors.push(format!("{file}:{line}"));
+            }
+        }
+    }
+    if !survivors.is_empty() {
+        bail!("no test fails without the barrier of {}", survivors.join(", "));
+    }
+    Ok(())
+}
+
+/// Which run fails on the kernels in `folder`, of which `file` is a mutant, if one does.
+fn finder(folder: &Path, file: &str) -> Result<Option<String>> {
+    let sources = folder.join("source");
+    let all = test_names(&sources)?;
+    let own = file.strip_suffix(".cu").filter(|name| all.iter().any(|test| test == name));
+    // What a header has, any test may find.
+    let tests = own.map_or_else(|| all.iter().map(String::as_str).collect(), |own| vec![own]);
+    for test in tests.into_iter().filter(|&test| test != MAIN) {
+        for sanitizer in [Sanitizer::None, Sanitizer::Thread] {
+            let parts = [MAIN.to_owned(), test.to_owned()];
+            let program = compile(&sources, &folder.join("build"), sanitizer, &parts)?;
+            for (order, shapes) in runs(sanitizer) {
+                let mut command = command(&program, *order, shapes, "");
+                let status = command.stdout(Stdio::null()).stderr(Stdio::null()).status()?;
+                if !status.success() {
+                    let build = sanitizer.name();
+                    return Ok(Some(format!("found by {test}, {build} build, order {order}")));
+                }
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// Compiles the named tests of `sources`; returns the program.
+fn compile(
+    sources: &Path,
+    build: &Path,
+    sanitizer: Sanitizer,
+    tests: &[String],
+) -> Result<PathBuf> {
+    let folder = build.join(sanitizer.name());
+    fs::create_dir_all(&folder)?;
+    let newest = newest_change(sources)?;
+    let failed = Mutex::new(Vec::new());
+    let next = Mutex::new(tests.iter());
+    let n_threads = thread::available_parallelism().map_or(1, Into::into);
+    thread::scope(|scope| {
+        for _ in 0..n_threads {
+            scope.spawn(|| {
+                while let Some(test) = next.lock().ok().and_then(|mut next| next.next()) {
+                    let result = object(sources, &folder, sanitizer, test, newest);
+                    if let (Err(error), Ok(mut failed)) = (result, failed.lock()) {
+                        failed.push(format!("{error:#}"));
+                    }
+                }
+            });
+        }
+    });
+    let failed = failed.into_inner().unwrap_or_default();
+    if !failed.is_empty() {
+        bail!("kernels do not compile for the emulator:\n{}", failed.join("\n"));
+    }
+    let program = folder.join("tests");
+    let objects = tests.iter().map(|test| folder.join(test).with_extension("o"));
+    run_compiler(
+        Command::new(compiler()).args(sanitizer.flag()).args(objects).arg("-o").arg(&program),
+    )?;
+    Ok(program)
+}
+
+/// Compiles one test, unless nothing has changed since.
+fn object(
+    sources: &Path,
+    folder: &Path,
+    sanitizer: Sanitizer,
+    test: &str,
+    newest: std::time::SystemTime,
+) -> Result<()> {
+    let object = folder.join(test).with_extension("o");
+    if fs::metadata(&object).and_then(|found| found.modified()).is_ok_and(|made| made > newest) {
+        return Ok(());
+    }
+    let source = sources.join("tests").join(test).with_extension("cpp");
+    // A pointer may point to what is stored there as vectors and as numbers; CUDA compares sizes with ints everywhere.
+    let flags = "-std=c++20 -O1 -g -Wall -Wextra -Werror -Wno-sign-compare -Wno-unknown-pragmas -fno-strict-aliasing -fno-extern-tls-init";
+    run_compiler(
+        Command::new(compiler())
+            .args(flags.split(' '))
+            .args(sanitizer.flag())
+            .arg("-I")
+            .arg(sources.join("emulator"))
+            .arg("-c")
+            .arg(source)
+            .arg("-o")
+            .arg(object),
+    )
+}
+
+/// The C++ compiler: `CXX`, or g++.
+fn compiler() -> String {
+    std::env::var("CXX").unwrap_or_else(|_| "g++".to_owned())
+}
+
+fn run_compiler(command: &mut Command) -> Result<()> {
+    let compiler = compiler();
+    let output = command.output().with_context(|| {
+        format!("cannot start `{compiler}`; install a C++20 compiler or name one in CXX")
+    })?;
+    if !output.status.success() {
+        bail!("`{compiler}` failed:\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+    Ok(())
+}
+
+fn source_directory() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../kernels")
+}
+
+/// The names of the tests in `sources`, in alphabetical order.
+fn test_names(sources: &Path) -> Result<Vec<String>> {
+    let files = files(&sources.join("tests"), &["cpp"])?;
+    Ok(files.iter().filter_map(|file| Some(file.strip_suffix(".cpp")?.to_owned())).collect())
+}
+
+/// The files of a folder with one of these extensions, in alphabetical order.
+fn files(folder: &Path, extensions: &[&str]) -> Result<Vec<String>> {
+    let mut names = Vec::new();
+    for entry in
+        fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?
+    {
+        let name = entry?.file_name().to_string_lossy().into_owned();
+        if name.rsplit_once('.').is_some_and(|(_, extension)| extensions.contains(&extension)) {
+            names.push(name);
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+/// When a file of the folder or below it was changed last.
+fn newest_change(folder: &Path) -> Result<std::time::SystemTime> {
+    let mut newest = std::time::UNIX_EPOCH;
+    for entry in fs::read_dir(folder)? {
+        let entry = entry?;
+        let changed = if entry.file_type()?.is_dir() {
+            newest_change(&entry.path())?
+        } else {
+            entry.metadata()?.modified()?
+        };
+        newest = newest.max(changed);
+    }
+    Ok(newest)
+}
+
+fn copy_directory(from: &Path, to: &Path) -> Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let target = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_directory(&entry.path(), &target)?;
+        } else {
+            fs::copy(entry.path(), target)?;
+        }
+    }
+    Ok(())
+}

@@ -207,11 +207,13 @@ fn object(
         return Ok(());
     }
     let source = sources.join("tests").join(test).with_extension("cpp");
-    // A pointer may point to what is stored there as vectors and as numbers; CUDA compares sizes with ints everywhere.
-    let flags = "-std=c++20 -O1 -g -Wall -Wextra -Werror -Wno-sign-compare -Wno-unknown-pragmas -fno-strict-aliasing -fno-extern-tls-init";
+    // CUDA compares sizes with ints and reads numbers as vectors everywhere; its dynamic shared memory is an `extern` array
+    // without a constructor.
+    let flags = "-std=c++20 -O1 -g -Wall -Wextra -Werror -Wno-sign-compare -Wno-unknown-pragmas \
+                 -fno-strict-aliasing -fno-extern-tls-init";
     run_compiler(
         Command::new(compiler())
-            .args(flags.split(' '))
+            .args(flags.split_whitespace())
             .args(sanitizer.flag())
             .arg("-I")
             .arg(sources.join("emulator"))

@@ -32,7 +32,7 @@ for developers:
   bench learning   the default run and its controls, several seeds each, into docs/learning.md
   kernels          CUDA kernels without a GPU: test, mutate
   pretrain-nano    make the built-in model from nothing (models/azr-nano/README.md)
-  ci         what has to pass before a change lands: model, tests, instruction counts, format, lints
+  ci         what has to pass before a change lands: model, tests, kernels, instruction counts, format, lints
 ";
 
 fn main() -> ExitCode {

@@ -29,9 +29,11 @@ N_PROMPTS = 6
 
 def tokenizer(n_vocab):
     """One word a token, so that a prompt has as many tokens as it is meant to have."""
-    words = tokenizers.Tokenizer(tokenizers.models.WordLevel({f"t{i}": i for i in range(n_vocab)}, unk_token="t0"))
+    # Special tokens are found inside of words too: theirs must not be the beginning of another.
+    ids = {"<pad>": 0, "<eos>": 1} | {f"t{i}": i for i in range(2, n_vocab)}
+    words = tokenizers.Tokenizer(tokenizers.models.WordLevel(ids, unk_token="<pad>"))
     words.pre_tokenizer = tokenizers.pre_tokenizers.WhitespaceSplit()
-    return transformers.PreTrainedTokenizerFast(tokenizer_object=words, pad_token="t0", eos_token="t1")
+    return transformers.PreTrainedTokenizerFast(tokenizer_object=words, pad_token="<pad>", eos_token="<eos>")
 
 
 class TimedTrainer(trl.GRPOTrainer):
@@ -97,7 +99,9 @@ def main():
     torch.set_num_threads(arguments.threads)
     model = smollm2_135m()
     n_vocab = model.config.vocab_size
-    prompts = [" ".join(f"t{token}" for token in tokens(index, N_PROMPT, n_vocab)) for index in range(N_PROMPTS)]
+    # No special tokens among them.
+    ids = [[2 + token for token in tokens(index, N_PROMPT, n_vocab - 2)] for index in range(N_PROMPTS)]
+    prompts = [" ".join(f"t{token}" for token in prompt) for prompt in ids]
     with tempfile.TemporaryDirectory() as folder:
         trainer = TimedTrainer(
             model=model,

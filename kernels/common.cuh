@@ -46,7 +46,8 @@ __device__ __forceinline__ void store(T* to, size_t index, const Vector<T, N>& v
     DEFINE(name##_bf16_wide, bf16, 8)  \
     DEFINE(name##_bf16_narrow, bf16, 1)
 
-__device__ __forceinline__ float warp_sum(float value) {
+template <class T>
+__device__ __forceinline__ T warp_sum(T value) {
 #pragma unroll
     for (int bits = WARP / 2; bits > 0; bits /= 2) value += __shfl_xor_sync(~0u, value, bits);
     return value;

@@ -5,7 +5,7 @@
 // among equals), top_p, uniforms in [0, 1): [n_rows] float32; tokens, log_probs (of the whole distribution, at temperature
 // 1 where the likeliest is taken): [n_rows]. A row with something that is no number gets some token and no finite log-prob.
 //
-// Floor: 4 bytes a logit. With top_p below 1 a row is read 33 times, from the second cache, as it has no more than that
+// Floor: 4 bytes a logit. With top_p below 1 a row is read some 35 times, from the second cache, as it has no more than that
 // cache holds for one block.
 #include "common.cuh"
 
@@ -26,13 +26,6 @@ struct PartSums {
     int n_equal;
 };
 
-template <class T>
-__device__ __forceinline__ T sum_of_warp(T value) {
-#pragma unroll
-    for (int bits = WARP / 2; bits > 0; bits /= 2) value += __shfl_xor_sync(~0u, value, bits);
-    return value;
-}
-
 // Sums of all parts into shared memory: a warp takes every WARPS-th part.
 template <class Mass>
 __device__ __forceinline__ void sum_parts(Mass mass, float threshold, int n_vocab, PartSums* parts) {
@@ -45,7 +38,7 @@ __device__ __forceinline__ void sum_parts(Mass mass, float threshold, int n_voca
             if (m > threshold) sums.above += m;
             if (m == threshold) sums.n_equal++;
         }
-        sums = {sum_of_warp(sums.above), sum_of_warp(sums.n_equal)};
+        sums = {warp_sum(sums.above), warp_sum(sums.n_equal)};
         if (threadIdx.x % WARP == 0) parts[part] = sums;
     }
     __syncthreads();

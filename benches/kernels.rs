@@ -7,8 +7,8 @@ use azr_bench::{Shape, Suite, Work, smollm2_135m};
 use azr_cpu::Cpu;
 use azr_plugin::LossSpec;
 use azr_transformer::{
-    AdamStep, AttentionSequence, AttentionShape, CopyFormat, Device, KeySpan, Moment, SampleSpec,
-    StatePrecision, TokenTargets,
+    AdamStep, AdamTensor, AttentionSequence, AttentionShape, CopyFormat, Device, KeySpan, Moment,
+    SampleSpec, StatePrecision, Tensor, TensorMut, TokenTargets,
 };
 
 const HIDDEN: usize = 576;
@@ -198,10 +198,8 @@ fn optimizer(suite: &mut Suite, cpu: &Cpu) {
         beta1: 0.9,
         beta2: 0.99,
         epsilon: 1e-8,
-        weight_decay: 0.1,
         grad_scale: 1.0,
         t: 3,
-        rounding_key: 1,
     };
     let n_bytes = 4.0 * (16 * INNER * HIDDEN) as f64;
     for (precision, state_bytes) in
@@ -209,14 +207,22 @@ fn optimizer(suite: &mut Suite, cpu: &Cpu) {
     {
         let state = |moment| cpu.matrix_state(&g, precision, moment).unwrap();
         let (mut m, mut v) = (state(Moment::First), state(Moment::Second));
-        let name = format!("matrix_adamw, 14 M parameters, {precision:?} state");
+        let name = format!("adamw, 14 M parameters, {precision:?} state");
         // Parameters and both means are read and written, gradients read.
         suite.bench(&name, work(0.0, (3.0 + state_bytes) * n_bytes), || {
-            cpu.matrix_adamw(&mut p, &g, &mut m, &mut v, step).unwrap();
+            let tensor = AdamTensor {
+                p: TensorMut::Matrix(&mut p),
+                g: Tensor::Matrix(&g),
+                m: &mut m,
+                v: &mut v,
+                weight_decay: 0.1,
+                rounding_key: 1,
+            };
+            cpu.adamw(vec![tensor], step).unwrap();
         });
     }
-    suite.bench("matrix_sum_squares, 14 M", work(0.0, n_bytes), || {
-        assert!(cpu.matrix_sum_squares(&g).unwrap() > 0.0);
+    suite.bench("sum_squares, 14 M", work(0.0, n_bytes), || {
+        assert!(cpu.sum_squares(&[Tensor::Matrix(&g)]).unwrap() > 0.0);
     });
 }
 

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use azr_backend_cpu::{Lora, MemoryPlan, OptimizerState, Options, RolloutWeights, Workload};
+use azr_backend_cpu::{
+    ActivationPrecision, Lora, MemoryPlan, OptimizerState, Options, RolloutWeights, Workload,
+};
 use azr_domain_code::CodeOptions;
 use azr_plugin::RlOptimizer;
 use azr_run::RunConfig;
@@ -245,6 +247,7 @@ fn workload(
         n_sequences: selfplay.most_sequences(n_kinds),
         optimizer: optimizer.plan(0, &[])?.optimizer.kind,
         has_reference: optimizer.needs().reference,
+        activations: ActivationPrecision::F32,
         is_bf16: model.has_bf16_layers(),
     })
 }

@@ -3,8 +3,8 @@
 use azr_plugin::LossSpec;
 use azr_transformer::packing::Rounding;
 use azr_transformer::{
-    AdamStep, AttentionSequence, AttentionShape, CopyFormat, Device, DeviceResult, Moment,
-    SampleSpec, StatePrecision, TokenScores, TokenTargets,
+    AdamStep, AdamTensor, AttentionSequence, AttentionShape, CopyFormat, Device, DeviceError,
+    DeviceResult, Moment, SampleSpec, StatePrecision, Tensor, TensorMut, TokenScores, TokenTargets,
 };
 
 use crate::Cpu;
@@ -13,6 +13,7 @@ use crate::checks::{area, attention, ensure, equal, first, first_mut, indices};
 use crate::copies::WeightCopy;
 use crate::head::{LossOperands, Weights};
 use crate::matrix::Matrix;
+use crate::optim::TensorStep;
 use crate::state::State;
 use crate::storage::Storage;
 
@@ -444,12 +445,12 @@ impl Device for Cpu {
         self.loss_rows(LossOperands { x, weight, tokens, loss }, dx, d_weight)
     }
 
-    fn sum_squares(&self, buffer: &Buffer) -> DeviceResult<f64> {
-        Ok(self.sum_squares_values(&buffer.0))
-    }
-
-    fn matrix_sum_squares(&self, matrix: &Matrix) -> DeviceResult<f64> {
-        Ok(self.sum_squares_values(&matrix.panels))
+    fn sum_squares(&self, tensors: &[Tensor<'_, Self>]) -> DeviceResult<f64> {
+        let squares = tensors.iter().map(|tensor| match tensor {
+            Tensor::Vector(vector) => self.sum_squares_values(&vector.0),
+            Tensor::Matrix(matrix) => self.sum_squares_values(&matrix.panels),
+        });
+        Ok(squares.sum())
     }
 
     fn state(
@@ -499,31 +500,19 @@ impl Device for Cpu {
         Ok(())
     }
 
-    fn adamw(
-        &self,
-        p: &mut Buffer,
-        g: &Buffer,
-        m: &mut State,
-        v: &mut State,
-        step: AdamStep,
-    ) -> DeviceResult<()> {
-        equal("lengths of gradient and state", [g.0.len(), m.len(), v.len()], [p.0.len(); 3])?;
-        self.adamw_values(&mut p.0, &g.0, m, v, step);
-        Ok(())
-    }
-
-    fn matrix_adamw(
-        &self,
-        p: &mut Matrix,
-        g: &Matrix,
-        m: &mut State,
-        v: &mut State,
-        step: AdamStep,
-    ) -> DeviceResult<()> {
-        let shape = |matrix: &Matrix| (matrix.n_out, matrix.n_in);
-        equal("shapes of parameters and gradient", shape(g), shape(p))?;
-        equal("lengths of parameters and state", [m.len(), v.len()], [p.panels.len(); 2])?;
-        self.adamw_values(&mut p.panels, &g.panels, m, v, step);
+    fn adamw(&self, tensors: Vec<AdamTensor<'_, Self>>, step: AdamStep) -> DeviceResult<()> {
+        for AdamTensor { p, g, m, v, weight_decay, rounding_key } in tensors {
+            let (p, g): (&mut [f32], &[f32]) = match (p, g) {
+                (TensorMut::Vector(p), Tensor::Vector(g)) => (&mut p.0, &g.0),
+                (TensorMut::Matrix(p), Tensor::Matrix(g)) => {
+                    equal("shape of the gradient", g.shape(), p.shape())?;
+                    (&mut p.panels, &g.panels)
+                }
+                _ => return Err(DeviceError::Failed("a vector has no matrix gradient".to_owned())),
+            };
+            equal("lengths of gradient and state", [g.len(), m.len(), v.len()], [p.len(); 3])?;
+            self.adamw_values(p, g, m, v, TensorStep { step, weight_decay, rounding_key });
+        }
         Ok(())
     }
 }

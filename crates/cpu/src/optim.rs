@@ -13,12 +13,20 @@ use crate::vectors::{load, store};
 /// Values that one task takes, a multiple of [`BLOCK`].
 const VALUES: usize = 1 << 15;
 
+/// A step and what it is for one tensor.
+#[derive(Clone, Copy)]
+pub(crate) struct TensorStep {
+    pub(crate) step: AdamStep,
+    pub(crate) weight_decay: f32,
+    pub(crate) rounding_key: u32,
+}
+
 struct AdamW<'a> {
     p: &'a mut [f32],
     g: &'a [f32],
     m: &'a mut [f32],
     v: &'a mut [f32],
-    step: AdamStep,
+    step: TensorStep,
 }
 
 impl Kernel for AdamW<'_> {
@@ -26,7 +34,7 @@ impl Kernel for AdamW<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, s: S) {
-        let Self { p, g, m, v, step } = self;
+        let Self { p, g, m, v, step: TensorStep { step, weight_decay, .. } } = self;
         let correction = |beta: f32| 1.0 - f64::from(beta).powf(step.t as f64);
         let (beta1, beta2) = (s.splat(step.beta1), s.splat(step.beta2));
         let one_minus_beta1 = s.splat((1.0 - f64::from(step.beta1)) as f32);
@@ -34,7 +42,7 @@ impl Kernel for AdamW<'_> {
         let inv_correction1 = s.splat((1.0 / correction(step.beta1)) as f32);
         let inv_correction2 = s.splat((1.0 / correction(step.beta2)) as f32);
         let (scale, epsilon) = (s.splat(step.grad_scale), s.splat(step.epsilon));
-        let (minus_rate, decay) = (s.splat(-step.learning_rate), s.splat(step.weight_decay));
+        let (minus_rate, decay) = (s.splat(-step.learning_rate), s.splat(weight_decay));
         for i in (0..p.len()).step_by(LANES) {
             let gradient = s.mul(load(s, g, i), scale);
             let first = s.mul_add(beta1, load(s, m, i), s.mul(one_minus_beta1, gradient));
@@ -58,7 +66,7 @@ struct PackedAdamW<'a> {
     v: Part<'a>,
     /// Index of the first value.
     first: usize,
-    step: AdamStep,
+    step: TensorStep,
 }
 
 impl Kernel for PackedAdamW<'_> {
@@ -109,7 +117,7 @@ impl Cpu {
         g: &[f32],
         m: &mut State,
         v: &mut State,
-        step: AdamStep,
+        step: TensorStep,
     ) {
         let len = p.len();
         if let (Some(m), Some(v)) = (m.as_f32_mut(), v.as_f32_mut()) {

@@ -34,7 +34,7 @@ impl<D: Device> BackwardBuffers<D> {
         let config = &model.config;
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
         let (q, kv) = (config.n_heads * config.head_dim, config.n_kv_heads * config.head_dim);
-        let zeros = |width: usize| model.device.zeros(n_rows * width);
+        let zeros = |width: usize| model.device.activations(n_rows * width);
         Ok(Self {
             d_residual: zeros(hidden)?,
             d_norm: zeros(hidden)?,

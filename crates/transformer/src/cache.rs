@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use azr_weights::ModelConfig;
 
-use crate::device::{Device, DeviceResult};
+use crate::device::{ActivationPrecision, Device, DeviceResult};
 use crate::model::Model;
 
 /// Keys and values of every layer, in rows.
@@ -15,7 +15,7 @@ pub(crate) struct KvCache<D: Device> {
 impl<D: Device> KvCache<D> {
     pub(crate) fn new(model: &Model<D>, n_rows: usize) -> DeviceResult<Self> {
         let len = n_rows * model.config.n_kv_heads * model.config.head_dim;
-        let layer = |_| Ok((model.device.zeros(len)?, model.device.zeros(len)?));
+        let layer = |_| Ok((model.device.activations(len)?, model.device.activations(len)?));
         Ok(Self { layers: (0..model.config.n_layers).map(layer).collect::<DeviceResult<_>>()? })
     }
 
@@ -42,8 +42,8 @@ impl<D: Device> KvCache<D> {
 }
 
 /// Bytes that one row takes in all layers.
-pub(crate) fn cache_bytes_per_row(config: &ModelConfig) -> u64 {
-    (config.n_layers * 2 * config.n_kv_heads * config.head_dim * size_of::<f32>()) as u64
+pub(crate) fn cache_bytes_per_row(config: &ModelConfig, precision: ActivationPrecision) -> u64 {
+    (config.n_layers * 2 * config.n_kv_heads * config.head_dim * precision.bytes()) as u64
 }
 
 /// Hands out runs of consecutive rows, first fit.

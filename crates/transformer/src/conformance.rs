@@ -2,9 +2,10 @@
 //!
 //! * Each operation agrees with the float64 [`Reference`] on random values of odd and edge shapes, outputs starting
 //!   from values of their own, so that `+=` and overwriting are told apart, and with room behind them that must stay
-//!   as it is.
-//! * The bits of a row's result are the same alone and among other rows, of a query's result alone, among other
-//!   queries and wherever the shared prefix ends, and of any result when an operation is repeated.
+//!   as it is. Where activations are bfloat16, their values are rounded before either device gets them.
+//! * Any result has the same bits when an operation is repeated.
+//! * Where rows are [`Rows::Independent`], the bits of a row's result are the same alone and among other rows, of a
+//!   query's result alone, among other queries and wherever the shared prefix ends.
 //! * Copies of weights stand for the same values as the reference's, to the bit. Products with those in bfloat16 have
 //!   the bits of products with a matrix of these values; int8 ones, whose sums are exact, are nearly the reference's.
 //! * Operands that are too short and indices out of range are errors.
@@ -18,7 +19,10 @@ mod layers;
 mod matrices;
 mod refusals;
 
-use crate::device::{Device, DeviceResult};
+use std::ops::Deref;
+
+use crate::device::{ActivationPrecision, Device, DeviceResult};
+use crate::packing::{Rounding, pack_bf16, unpack_bf16};
 use crate::reference::Reference;
 
 /// Result of one check.
@@ -30,9 +34,19 @@ pub struct CheckResult {
     pub failure: Option<String>,
 }
 
-/// Runs every check on `device`; all failures should be none. Takes about a second.
-pub fn run_all<D: Device>(device: &D) -> Vec<CheckResult> {
-    let mut checks = Checks { device, results: Vec::new() };
+/// What a device promises of the rows of a call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Rows {
+    /// A row's bits depend on that row alone.
+    Independent,
+    /// They may depend on how many rows there are: of a device whose products are a library's.
+    Together,
+}
+
+/// Runs every check on `device`; all failures should be none. Takes about a second on a processor.
+pub fn run_all<D: Device>(device: &D, rows: Rows) -> Vec<CheckResult> {
+    let precision = device.activation_precision();
+    let mut checks = Checks { on: On { device, precision }, rows, results: Vec::new() };
     matrices::check(&mut checks);
     copies::check(&mut checks);
     layers::check(&mut checks);
@@ -48,7 +62,7 @@ type Outputs = Vec<(&'static str, Vec<f32>)>;
 /// An operation on given values that can be run on any device.
 trait Case {
     /// Runs the operation and reads every buffer it may have changed.
-    fn run<D: Device>(&self, device: &D) -> DeviceResult<Outputs>;
+    fn run<D: Device>(&self, device: &On<'_, D>) -> DeviceResult<Outputs>;
 }
 
 /// An operation on rows that can be run on some of them.
@@ -58,14 +72,40 @@ trait RowCase {
     /// Runs the operation on `rows` alone; one result per row.
     fn run<D: Device>(
         &self,
-        device: &D,
+        device: &On<'_, D>,
         rows: std::ops::Range<usize>,
     ) -> DeviceResult<Vec<Vec<f32>>>;
 }
 
+/// A device that gets values in the precision of the device under test, be it that or the reference.
+struct On<'a, D> {
+    device: &'a D,
+    precision: ActivationPrecision,
+}
+
+impl<D> Deref for On<'_, D> {
+    type Target = D;
+
+    fn deref(&self) -> &D {
+        self.device
+    }
+}
+
+impl<D> On<'_, D> {
+    /// What is left of values that the device under test keeps as activations, or multiplies with them.
+    fn kept(&self, values: &[f32]) -> Vec<f32> {
+        let kept = |&value: &f32| match self.precision {
+            ActivationPrecision::F32 => value,
+            ActivationPrecision::Bf16 => unpack_bf16(pack_bf16(value, Rounding::Nearest, 0)),
+        };
+        values.iter().map(kept).collect()
+    }
+}
+
 /// The checks of one device.
 struct Checks<'a, D> {
-    device: &'a D,
+    on: On<'a, D>,
+    rows: Rows,
     results: Vec<CheckResult>,
 }
 
@@ -77,22 +117,38 @@ impl<D: Device> Checks<'_, D> {
     /// The device agrees with the reference within `tolerance` of the largest number of each output, and with
     /// itself to the bit.
     fn agrees(&mut self, name: String, tolerance: f32, case: &impl Case) {
-        let result = agreement(self.device, tolerance, case);
+        let result = agreement(&self.on, tolerance.max(self.least_tolerance()), case);
         self.record(name, result);
     }
 
-    /// Rows have the same bits alone, in twos, threes and so on, and all together.
+    /// Rows have the same bits alone, in twos, threes and so on, and all together, on devices that promise it.
     fn rows_agree(&mut self, name: String, case: &impl RowCase) {
-        let result = row_agreement(self.device, case);
-        self.record(name, result);
+        if self.rows == Rows::Independent {
+            let result = row_agreement(&self.on, case);
+            self.record(name, result);
+        }
+    }
+
+    /// What rounding of activations alone may make of a result.
+    fn least_tolerance(&self) -> f32 {
+        match self.on.precision {
+            ActivationPrecision::F32 => 0.0,
+            // A step of bfloat16 is 1/128 of a number; operations round what they keep, and products of what was rounded.
+            ActivationPrecision::Bf16 => 0.01,
+        }
     }
 }
 
-fn agreement<D: Device>(device: &D, tolerance: f32, case: &impl Case) -> Result<(), String> {
+fn agreement<D: Device>(
+    device: &On<'_, D>,
+    tolerance: f32,
+    case: &impl Case,
+) -> Result<(), String> {
     let text = |error: crate::DeviceError| error.to_string();
     let found = case.run(device).map_err(text)?;
     let again = case.run(device).map_err(text)?;
-    let wanted = case.run(&Reference).map_err(text)?;
+    let reference = On { device: &Reference, precision: device.precision };
+    let wanted = case.run(&reference).map_err(text)?;
     for (((name, found), (_, again)), (_, wanted)) in found.iter().zip(&again).zip(&wanted) {
         same_bits(found, again).map_err(|difference| format!("{name}, repeated: {difference}"))?;
         close(found, wanted, tolerance).map_err(|difference| format!("{name}: {difference}"))?;
@@ -100,7 +156,7 @@ fn agreement<D: Device>(device: &D, tolerance: f32, case: &impl Case) -> Result<
     Ok(())
 }
 
-fn row_agreement<D: Device>(device: &D, case: &impl RowCase) -> Result<(), String> {
+fn row_agreement<D: Device>(device: &On<'_, D>, case: &impl RowCase) -> Result<(), String> {
     let run = |rows| case.run(device, rows).map_err(|error| error.to_string());
     let all = run(0..case.n_rows())?;
     for n_rows in [1, 2, 3, 4, 5, 6, 7, 8, 15, 33] {
@@ -162,29 +218,49 @@ fn indices(seed: u64, len: usize, n: usize) -> Vec<u32> {
     (0..len as u64).map(|index| (uniform(seed, index) * n as f64) as u32).collect()
 }
 
-fn upload<D: Device>(device: &D, values: &[f32]) -> DeviceResult<D::Buffer> {
+/// Gains, biases, their gradients and what is kept of each row.
+fn upload<D: Device>(device: &On<'_, D>, values: &[f32]) -> DeviceResult<D::Buffer> {
     let mut buffer = device.zeros(values.len())?;
     device.write(&mut buffer, 0, values)?;
     Ok(buffer)
 }
 
-fn download<D: Device>(device: &D, buffer: &D::Buffer) -> DeviceResult<Vec<f32>> {
+/// Activations.
+fn upload_rows<D: Device>(device: &On<'_, D>, values: &[f32]) -> DeviceResult<D::Buffer> {
+    let mut buffer = device.activations(values.len())?;
+    device.write(&mut buffer, 0, &device.kept(values))?;
+    Ok(buffer)
+}
+
+fn download<D: Device>(device: &On<'_, D>, buffer: &D::Buffer) -> DeviceResult<Vec<f32>> {
     let mut values = vec![0.0; device.len(buffer)];
     device.read(buffer, 0, &mut values)?;
     Ok(values)
 }
 
+/// Weights.
 fn upload_matrix<D: Device>(
-    device: &D,
+    device: &On<'_, D>,
     shape: (usize, usize),
     values: &[f32],
 ) -> DeviceResult<D::Matrix> {
     let mut matrix = device.matrix_zeros(shape.0, shape.1)?;
+    device.matrix_write(&mut matrix, &device.kept(values))?;
+    Ok(matrix)
+}
+
+/// Gradients of weights.
+fn upload_gradient<D: Device>(
+    device: &On<'_, D>,
+    shape: (usize, usize),
+    values: &[f32],
+) -> DeviceResult<D::Matrix> {
+    let mut matrix = device.gradient_zeros(shape.0, shape.1)?;
     device.matrix_write(&mut matrix, values)?;
     Ok(matrix)
 }
 
-fn download_matrix<D: Device>(device: &D, matrix: &D::Matrix) -> DeviceResult<Vec<f32>> {
+fn download_matrix<D: Device>(device: &On<'_, D>, matrix: &D::Matrix) -> DeviceResult<Vec<f32>> {
     let (n_out, n_in) = device.matrix_shape(matrix);
     let mut values = vec![0.0; n_out * n_in];
     device.matrix_read(matrix, &mut values)?;
@@ -202,7 +278,7 @@ mod tests {
 
     #[test]
     fn the_reference_passes() {
-        let results = run_all(&Reference);
+        let results = run_all(&Reference, Rows::Independent);
         assert!(results.len() > 100, "{} checks", results.len());
         let failures: Vec<_> = results.iter().filter(|result| result.failure.is_some()).collect();
         assert!(failures.is_empty(), "{failures:#?}");

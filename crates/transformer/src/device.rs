@@ -2,11 +2,15 @@
 //!
 //! Everything is float32 at this boundary. Activations are *rows*: a [`Device::Buffer`] holding a row-major
 //! `[rows, width]` array; weights are [`Device::Matrix`] values of shape `[n_out, n_in]` in a layout of the
-//! device's own, converted only by [`Device::matrix_write`] and [`Device::matrix_read`].
+//! device's own, converted only by [`Device::matrix_write`] and [`Device::matrix_read`]. A device may keep rows in fewer
+//! bits ([`Device::activations`]); parameters, their gradients and what is kept of each row (`inv_rms`, `lse`) are
+//! float32 everywhere.
 //!
-//! Determinism contract, tested by [`crate::conformance`]: the result of an operation on a row depends on that
-//! row and on the order of the keys or rows it reduces over, never on how many other rows there are, nor on
-//! the number of threads. Every gradient output *accumulates* unless its documentation says otherwise.
+//! Determinism contract, tested by [`crate::conformance`]: the same operation on the same values gives the same bits, on
+//! any number of threads, and the result of an operation on a row depends on that row and on the order of the keys or
+//! rows it reduces over, never on how many other rows there are. A device whose products come from a library that
+//! chooses by the number of rows keeps the first half alone, and says so to its tests. Every gradient output
+//! *accumulates* unless its documentation says otherwise.
 
 use azr_plugin::LossSpec;
 
@@ -150,6 +154,61 @@ impl Moment {
     }
 }
 
+/// In how many bits a device keeps activations. Sums over them are float32 at least.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum ActivationPrecision {
+    /// Float32.
+    #[default]
+    F32,
+    /// bfloat16.
+    Bf16,
+}
+
+impl ActivationPrecision {
+    /// Bytes of a value.
+    pub const fn bytes(self) -> usize {
+        match self {
+            Self::F32 => 4,
+            Self::Bf16 => 2,
+        }
+    }
+}
+
+/// The storage of one parameter, or of its gradient.
+#[expect(missing_debug_implementations, reason = "a device's storage need not be printable")]
+pub enum Tensor<'a, D: Device + ?Sized> {
+    /// A gain or a bias.
+    Vector(&'a D::Buffer),
+    /// The weights of a linear map.
+    Matrix(&'a D::Matrix),
+}
+
+/// The storage of one parameter, or of its gradient, to be changed.
+#[expect(missing_debug_implementations, reason = "a device's storage need not be printable")]
+pub enum TensorMut<'a, D: Device + ?Sized> {
+    /// A gain or a bias.
+    Vector(&'a mut D::Buffer),
+    /// The weights of a linear map.
+    Matrix(&'a mut D::Matrix),
+}
+
+/// What one step of AdamW does to one parameter.
+#[expect(missing_debug_implementations, reason = "a device's storage need not be printable")]
+pub struct AdamTensor<'a, D: Device + ?Sized> {
+    /// The parameter.
+    pub p: TensorMut<'a, D>,
+    /// Its gradient, of the same shape.
+    pub g: Tensor<'a, D>,
+    /// Running mean of the gradient.
+    pub m: &'a mut D::State,
+    /// Running mean of its square, in the precision of the other.
+    pub v: &'a mut D::State,
+    /// Decoupled weight decay; 0 for gains and biases.
+    pub weight_decay: f32,
+    /// Key of the rounding of packed state: a function of the step and the parameter.
+    pub rounding_key: u32,
+}
+
 /// Hyper-parameters of one AdamW step, with what the caller worked out about it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct AdamStep {
@@ -161,19 +220,15 @@ pub struct AdamStep {
     pub beta2: f32,
     /// Added to the root of the corrected second moment.
     pub epsilon: f32,
-    /// Decoupled weight decay; 0 for gains and biases.
-    pub weight_decay: f32,
     /// Gradients are multiplied by this first (clipping).
     pub grad_scale: f32,
     /// 1-based number of this step, for bias correction.
     pub t: u64,
-    /// Key of the rounding of packed state: a function of the step and the parameter.
-    pub rounding_key: u32,
 }
 
 /// A device that can run and train the transformer.
 pub trait Device: Send + Sync + 'static {
-    /// One-dimensional float32 storage.
+    /// One-dimensional storage: float32 values, or activations.
     type Buffer: Send + Sync;
     /// A `[n_out, n_in]` weight or gradient matrix.
     type Matrix: Send + Sync;
@@ -185,13 +240,28 @@ pub trait Device: Send + Sync + 'static {
     /// The device in words, for example `cpu (avx2, 2 threads)`.
     fn describe(&self) -> String;
 
+    /// In how many bits [`Device::activations`] are.
+    fn activation_precision(&self) -> ActivationPrecision {
+        ActivationPrecision::F32
+    }
+
+    /// Runs `work`, a series of operations that is likely to come again with the same buffers and numbers of rows: a step
+    /// of decoding. A device may put off what it launches until a result is read, and then launch all at once.
+    fn repeatedly<R>(&self, work: impl FnOnce() -> R) -> R {
+        work()
+    }
+
     // ---- storage -------------------------------------------------------------------------------------------
 
-    /// A zeroed buffer of `len` numbers.
+    /// A zeroed buffer of `len` float32 values.
     fn zeros(&self, len: usize) -> DeviceResult<Self::Buffer>;
-    /// Number of float32 values in `buffer`.
+    /// A zeroed buffer of `len` values of rows, in the device's precision for those.
+    fn activations(&self, len: usize) -> DeviceResult<Self::Buffer> {
+        self.zeros(len)
+    }
+    /// Number of values in `buffer`.
     fn len(&self, buffer: &Self::Buffer) -> usize;
-    /// Copies `values` to `buffer[offset..]`.
+    /// Copies `values` to `buffer[offset..]`; activations are rounded to nearest, ties to even.
     fn write(&self, buffer: &mut Self::Buffer, offset: usize, values: &[f32]) -> DeviceResult<()>;
     /// Copies `buffer[offset..]` to `out`.
     fn read(&self, buffer: &Self::Buffer, offset: usize, out: &mut [f32]) -> DeviceResult<()>;
@@ -205,8 +275,12 @@ pub trait Device: Send + Sync + 'static {
     ) -> DeviceResult<()>;
     /// Sets every value to 0.
     fn clear(&self, buffer: &mut Self::Buffer) -> DeviceResult<()>;
-    /// A zeroed matrix. Any `n_out`, `n_in` of at least 1.
+    /// A zeroed matrix of weights. Any `n_out`, `n_in` of at least 1.
     fn matrix_zeros(&self, n_out: usize, n_in: usize) -> DeviceResult<Self::Matrix>;
+    /// A zeroed matrix to sum gradients in.
+    fn gradient_zeros(&self, n_out: usize, n_in: usize) -> DeviceResult<Self::Matrix> {
+        self.matrix_zeros(n_out, n_in)
+    }
     /// `(n_out, n_in)` of `matrix`.
     fn matrix_shape(&self, matrix: &Self::Matrix) -> (usize, usize);
     /// Fills `matrix` from row-major `values`.
@@ -459,10 +533,8 @@ pub trait Device: Send + Sync + 'static {
 
     // ---- optimizer -----------------------------------------------------------------------------------------
 
-    /// Sum of squares in float64, in an order that does not depend on the number of threads.
-    fn sum_squares(&self, buffer: &Self::Buffer) -> DeviceResult<f64>;
-    /// Sum of squares of a matrix.
-    fn matrix_sum_squares(&self, matrix: &Self::Matrix) -> DeviceResult<f64>;
+    /// Sum of the squares of gradients in float64, in an order that does not depend on the number of threads.
+    fn sum_squares(&self, tensors: &[Tensor<'_, Self>]) -> DeviceResult<f64>;
     /// State of zeros for the values of `like`.
     fn state(
         &self,
@@ -491,22 +563,6 @@ pub trait Device: Send + Sync + 'static {
     /// Unpacks `state` into the matrix `out`.
     fn matrix_state_read(&self, state: &Self::State, out: &mut Self::Matrix) -> DeviceResult<()>;
 
-    /// One AdamW step on a vector of parameters: gradient `g`, running means `m` and `v`.
-    fn adamw(
-        &self,
-        p: &mut Self::Buffer,
-        g: &Self::Buffer,
-        m: &mut Self::State,
-        v: &mut Self::State,
-        step: AdamStep,
-    ) -> DeviceResult<()>;
-    /// One AdamW step on a matrix of parameters.
-    fn matrix_adamw(
-        &self,
-        p: &mut Self::Matrix,
-        g: &Self::Matrix,
-        m: &mut Self::State,
-        v: &mut Self::State,
-        step: AdamStep,
-    ) -> DeviceResult<()>;
+    /// One AdamW step on parameters.
+    fn adamw(&self, tensors: Vec<AdamTensor<'_, Self>>, step: AdamStep) -> DeviceResult<()>;
 }

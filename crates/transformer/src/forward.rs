@@ -77,17 +77,18 @@ impl<D: Device> Activations<D> {
         let (device, config) = (&*model.device, &model.config);
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
         let (q, kv) = (config.n_heads * config.head_dim, config.n_kv_heads * config.head_dim);
-        let zeros = |width: usize| device.zeros(n_rows * width);
+        let zeros = |width: usize| device.activations(n_rows * width);
+        let numbers = |width: usize| device.zeros(n_rows * width);
         let layer = |_| {
             Ok(LayerActivations {
-                attention_inv_rms: zeros(1)?,
+                attention_inv_rms: numbers(1)?,
                 q: zeros(q)?,
                 k: zeros(kv)?,
                 v: zeros(kv)?,
                 attention: zeros(q)?,
-                lse: zeros(config.n_heads)?,
+                lse: numbers(config.n_heads)?,
                 middle: zeros(hidden)?,
-                mlp_inv_rms: zeros(1)?,
+                mlp_inv_rms: numbers(1)?,
                 gate: zeros(inner)?,
                 up: zeros(inner)?,
             })
@@ -98,7 +99,7 @@ impl<D: Device> Activations<D> {
             layers: (0..n_layers).map(layer).collect::<DeviceResult<_>>()?,
             norm: zeros(hidden)?,
             product: zeros(inner)?,
-            inv_rms: zeros(1)?,
+            inv_rms: numbers(1)?,
         })
     }
 }

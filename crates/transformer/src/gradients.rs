@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use azr_weights::Projection;
 
-use crate::device::{Device, DeviceResult};
+use crate::device::{Device, DeviceResult, Tensor, TensorMut};
 use crate::lora::Pair;
-use crate::parameters::{LayerParameters, Parameters, Tensor, TensorMut};
+use crate::parameters::{LayerParameters, Parameters};
 
 /// Gradients, in the order of what is trained.
 pub(crate) enum Gradients<D: Device> {

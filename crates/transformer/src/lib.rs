@@ -27,8 +27,9 @@ mod text;
 mod update;
 
 pub use device::{
-    AdamStep, AttentionSequence, AttentionShape, CopyFormat, Device, DeviceError, DeviceResult,
-    KeySpan, Moment, SampleSpec, StatePrecision, TokenScores, TokenTargets,
+    ActivationPrecision, AdamStep, AdamTensor, AttentionSequence, AttentionShape, CopyFormat,
+    Device, DeviceError, DeviceResult, KeySpan, Moment, SampleSpec, StatePrecision, Tensor,
+    TensorMut, TokenScores, TokenTargets,
 };
 pub use error::{Result, TransformerError};
 pub use generate::{GenerateLimits, Vocabulary};

@@ -11,10 +11,10 @@ use azr_weights::{AdapterConfig, BaseDigest, ModelConfig, Projection, TensorSpec
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
-use crate::device::{Device, DeviceResult};
+use crate::device::{Device, DeviceResult, Tensor, TensorMut};
 use crate::error::{Result, TransformerError};
 use crate::optimizer::packing::unpack_bf16;
-use crate::parameters::{Parameters, Tensor, TensorMut, n_values};
+use crate::parameters::{Parameters, n_values};
 
 /// Which adapters a model trains.
 #[derive(Debug, Clone, PartialEq)]

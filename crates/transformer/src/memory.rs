@@ -3,7 +3,7 @@
 use azr_plugin::OptimizerKind;
 use azr_weights::{AdapterConfig, AdapterSpec, ModelConfig, Projection, TensorSpec};
 
-use crate::device::{CopyFormat, Device, Moment, StatePrecision};
+use crate::device::{ActivationPrecision, CopyFormat, Device, Moment, StatePrecision};
 use crate::error::{Result, TransformerError};
 use crate::forward::Keep;
 use crate::model::{MemoryProbe, Model};
@@ -57,7 +57,7 @@ impl MemoryUse {
     }
 }
 
-/// Float32 values per row of [`crate::forward::Activations`].
+/// Values per row of [`crate::forward::Activations`].
 pub(crate) fn activation_values(config: &ModelConfig, keep: Keep) -> usize {
     let (hidden, inner) = (config.hidden_size, config.intermediate_size);
     let (q, kv) = (config.n_heads * config.head_dim, config.n_kv_heads * config.head_dim);
@@ -66,22 +66,31 @@ pub(crate) fn activation_values(config: &ModelConfig, keep: Keep) -> usize {
     n_residual * hidden + n_layers * layer + hidden + inner + 1
 }
 
-/// Float32 values per row of [`crate::backward::BackwardBuffers`].
+/// Values per row of [`crate::backward::BackwardBuffers`].
 pub(crate) fn backward_values(config: &ModelConfig, rank: usize) -> usize {
     let (q, kv) = (config.n_heads * config.head_dim, config.n_kv_heads * config.head_dim);
     2 * config.hidden_size + 2 * q + 2 * kv + 3 * config.intermediate_size + rank
 }
 
 impl<D: Device> Model<D> {
+    /// Bytes of `n_rows` rows of activations.
+    pub(crate) fn activation_bytes(&self, n_rows: usize, n_values: usize) -> u64 {
+        activation_bytes(n_rows, n_values, self.device.activation_precision())
+    }
+
     /// Fails if less than `needed` bytes are known to be free.
     pub(crate) fn check_memory(&self, purpose: MemoryUse, needed: u64) -> Result<()> {
-        check_free(self.free_memory, purpose, needed)
+        check_free(&self.free_memory, purpose, needed)
     }
 }
 
-/// Bytes of `n_rows` rows of `n_values` float32 values.
-pub(crate) fn row_bytes(n_rows: usize, n_values: usize) -> u64 {
-    (n_rows as u64).saturating_mul(n_values as u64).saturating_mul(size_of::<f32>() as u64)
+/// Bytes of `n_rows` rows of `n_values` activations. The few float32 values of a row are counted as activations.
+pub(crate) fn activation_bytes(
+    n_rows: usize,
+    n_values: usize,
+    precision: ActivationPrecision,
+) -> u64 {
+    (n_rows as u64).saturating_mul(n_values as u64).saturating_mul(precision.bytes() as u64)
 }
 
 /// Bytes of one copy of a model's parameters.
@@ -105,7 +114,7 @@ pub(crate) fn copy_bytes(config: &ModelConfig, format: CopyFormat) -> u64 {
 
 /// Bytes of float32 tensors.
 pub(crate) fn tensor_bytes(specs: &[TensorSpec]) -> u64 {
-    specs.iter().map(|spec| row_bytes(1, n_values(spec))).sum()
+    specs.iter().map(|spec| (n_values(spec) as u64).saturating_mul(size_of::<f32>() as u64)).sum()
 }
 
 /// Bytes of adapters (as they are and scaled) and of the frozen matrices they are added to, which take `frozen_bytes`
@@ -138,8 +147,8 @@ pub(crate) fn optimizer_bytes(
 }
 
 /// Fails if `probe` knows that less than `needed` bytes are free.
-pub(crate) fn check_free(probe: MemoryProbe, purpose: MemoryUse, needed: u64) -> Result<()> {
-    match probe.and_then(|probe| probe()) {
+pub(crate) fn check_free(probe: &MemoryProbe, purpose: MemoryUse, needed: u64) -> Result<()> {
+    match probe.as_ref().and_then(|probe| probe()) {
         Some(free) if free < needed => Err(TransformerError::NotEnoughMemory {
             purpose,
             needed_mib: needed.div_ceil(1 << 20),
@@ -198,7 +207,7 @@ mod tests {
         let load = Model::load(
             Arc::new(Reference),
             config,
-            Some(|| Some(1000)),
+            Some(Arc::new(|| Some(1000))),
             |_| -> Result<Vec<f32>> { panic!("nothing is read before the check") },
         );
         let error = azr_plugin::PluginError::from(load.unwrap_err());
@@ -209,7 +218,7 @@ mod tests {
     #[test]
     fn optimizer_state_that_does_not_fit_is_refused_before_it_is_read() {
         let mut model = tiny_model(Family::Llama, true);
-        model.free_memory = Some(|| Some(1000));
+        model.free_memory = Some(Arc::new(|| Some(1000)));
         let error = model
             .load_optimizer(OptimizerKind::Adamw, 1, |_| -> Result<Vec<f32>> {
                 panic!("nothing is read before the check")

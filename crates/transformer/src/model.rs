@@ -6,7 +6,7 @@ use azr_plugin::OptimizerKind;
 use azr_weights::{ModelConfig, TensorSpec};
 
 use crate::copies::Weights;
-use crate::device::{AttentionShape, CopyFormat, Device, Moment, StatePrecision};
+use crate::device::{AttentionShape, CopyFormat, Device, Moment, StatePrecision, TensorMut};
 use crate::error::{Result, TransformerError};
 use crate::forward::Keep;
 use crate::gradients::Gradients;
@@ -15,10 +15,10 @@ use crate::memory::{
     MemoryUse, adapter_bytes, check_free, optimizer_bytes, parameter_bytes, tensor_bytes,
 };
 use crate::optimizer::{OptimizerState, has_moment};
-use crate::parameters::{Parameters, TensorMut, check_config, n_values, random_values};
+use crate::parameters::{Parameters, check_config, n_values, random_values};
 
 /// Says how many bytes are free for a model, where that is known.
-pub type MemoryProbe = Option<fn() -> Option<u64>>;
+pub type MemoryProbe = Option<Arc<dyn Fn() -> Option<u64> + Send + Sync>>;
 
 /// A decoder-only transformer of the Llama or Qwen2 family on a device.
 pub struct Model<D: Device> {
@@ -89,7 +89,7 @@ impl<D: Device> Model<D> {
         mut read: impl FnMut(&str) -> std::result::Result<Vec<f32>, E>,
     ) -> std::result::Result<Self, E> {
         check_config(&config)?;
-        check_free(free_memory, MemoryUse::Weights, parameter_bytes(&config))?;
+        check_free(&free_memory, MemoryUse::Weights, parameter_bytes(&config))?;
         let specs = config.tensors();
         let mut weights = Parameters::zeros(&*device, &config).map_err(TransformerError::Device)?;
         for (spec, mut tensor) in specs.iter().zip(weights.tensors_mut()) {
@@ -316,7 +316,7 @@ impl<D: Device> Model<D> {
         self.check_memory(MemoryUse::Training, tensor_bytes(trained).saturating_add(state))?;
         let gradients = match &self.lora {
             Some(lora) => Gradients::Adapters(lora.gradients(&*self.device, &self.config)?),
-            None => Gradients::All(Parameters::zeros(&*self.device, &self.config)?),
+            None => Gradients::All(Parameters::gradients(&*self.device, &self.config)?),
         };
         let precision = self.options.optimizer_state;
         let tensors = gradients.tensors();

@@ -6,9 +6,11 @@ pub mod packing;
 use azr_plugin::{OptimizerKind, OptimizerSpec};
 use azr_weights::TensorSpec;
 
-use crate::device::{AdamStep, Device, DeviceError, DeviceResult, Moment, StatePrecision};
+use crate::device::{
+    AdamStep, AdamTensor, Device, DeviceError, DeviceResult, Moment, StatePrecision, Tensor,
+    TensorMut,
+};
 use crate::error::Result;
-use crate::parameters::{Tensor, TensorMut};
 use packing::{Rounding, mix};
 
 /// Running means of every trained tensor, in the order of the tensors.
@@ -117,31 +119,28 @@ impl<D: Device> OptimizerState<D> {
         let max_norm = f64::from(optimizer.max_grad_norm);
         let clips = max_norm > 0.0 && grad_norm > max_norm;
         let t = self.n_steps + 1;
+        let step = AdamStep {
+            learning_rate: optimizer.learning_rate,
+            beta1: optimizer.beta1,
+            beta2: optimizer.beta2,
+            epsilon: optimizer.epsilon,
+            grad_scale: if clips { (max_norm / grad_norm) as f32 } else { 1.0 },
+            t,
+        };
         let means = self.first.iter_mut().zip(&mut self.second);
-        for (index, ((weight, gradient), (m, v))) in
-            weights.into_iter().zip(gradients).zip(means).enumerate()
-        {
-            let step = AdamStep {
-                learning_rate: optimizer.learning_rate,
-                beta1: optimizer.beta1,
-                beta2: optimizer.beta2,
-                epsilon: optimizer.epsilon,
-                weight_decay: optimizer.weight_decay,
-                grad_scale: if clips { (max_norm / grad_norm) as f32 } else { 1.0 },
-                t,
-                rounding_key: mix(mix(t as u32).wrapping_add(index as u32)),
-            };
-            match (weight, gradient, v) {
+        let mut adam = Vec::new();
+        for (index, ((p, g), (m, v))) in weights.into_iter().zip(gradients).zip(means).enumerate() {
+            let rounding_key = mix(mix(t as u32).wrapping_add(index as u32));
+            match (p, g, v) {
                 (TensorMut::Matrix(p), Tensor::Matrix(g), None) => {
-                    let rounding = Rounding::Stochastic(step.rounding_key);
+                    let rounding = Rounding::Stochastic(rounding_key);
                     muon::step(device, p, g, m, optimizer, (step.grad_scale, rounding))?;
                 }
-                (TensorMut::Matrix(p), Tensor::Matrix(g), Some(v)) => {
-                    device.matrix_adamw(p, g, m, v, step)?;
-                }
-                // Vectors are norm gains and biases.
-                (TensorMut::Vector(p), Tensor::Vector(g), Some(v)) => {
-                    device.adamw(p, g, m, v, AdamStep { weight_decay: 0.0, ..step })?;
+                (p, g, Some(v)) => {
+                    // Vectors are norm gains and biases.
+                    let decays = matches!(p, TensorMut::Matrix(_));
+                    let weight_decay = if decays { optimizer.weight_decay } else { 0.0 };
+                    adam.push(AdamTensor { p, g, m, v, weight_decay, rounding_key });
                 }
                 _ => {
                     let message = "weights, gradients and state differ in layout".to_owned();
@@ -149,6 +148,7 @@ impl<D: Device> OptimizerState<D> {
                 }
             }
         }
+        device.adamw(adam, step)?;
         self.n_steps = t;
         Ok(())
     }

@@ -5,7 +5,7 @@ use azr_weights::{ModelConfig, Projection, TensorSpec};
 use rand_chacha::ChaCha8Rng;
 use rand_core::{Rng, SeedableRng};
 
-use crate::device::{Device, DeviceResult};
+use crate::device::{Device, DeviceResult, Tensor, TensorMut};
 use crate::error::{Result, TransformerError};
 
 /// Standard deviation of randomly initialised biases.
@@ -30,25 +30,13 @@ pub(crate) struct LayerParameters<D: Device> {
     pub(crate) down: Linear<D>,
 }
 
-/// Storage for one value per parameter: the weights, their gradients or a moment.
+/// Storage for one value per parameter: the weights or their gradients.
 pub(crate) struct Parameters<D: Device> {
     pub(crate) embedding: D::Matrix,
     pub(crate) layers: Vec<LayerParameters<D>>,
     pub(crate) final_norm: D::Buffer,
     /// Absent when the embedding is the head as well.
     pub(crate) untied_head: Option<D::Matrix>,
-}
-
-/// One parameter's storage.
-pub(crate) enum Tensor<'a, D: Device> {
-    Vector(&'a D::Buffer),
-    Matrix(&'a D::Matrix),
-}
-
-/// One parameter's storage, to be changed.
-pub(crate) enum TensorMut<'a, D: Device> {
-    Vector(&'a mut D::Buffer),
-    Matrix(&'a mut D::Matrix),
 }
 
 /// Number of values of a parameter.
@@ -117,13 +105,27 @@ impl<D: Device> LayerParameters<D> {
 }
 
 impl<D: Device> Parameters<D> {
-    /// Zeroed storage for every parameter of `config`.
+    /// Zeroed weights.
     pub(crate) fn zeros(device: &D, config: &ModelConfig) -> DeviceResult<Self> {
+        Self::new(device, config, |n_out, n_in| device.matrix_zeros(n_out, n_in))
+    }
+
+    /// Zeroed gradients.
+    pub(crate) fn gradients(device: &D, config: &ModelConfig) -> DeviceResult<Self> {
+        Self::new(device, config, |n_out, n_in| device.gradient_zeros(n_out, n_in))
+    }
+
+    /// Zeroed storage for every parameter of `config`.
+    fn new(
+        device: &D,
+        config: &ModelConfig,
+        matrix: impl Fn(usize, usize) -> DeviceResult<D::Matrix>,
+    ) -> DeviceResult<Self> {
         let (hidden, inner) = (config.hidden_size, config.intermediate_size);
         let (q, kv) = (config.n_heads * config.head_dim, config.n_kv_heads * config.head_dim);
         let linear = |n_out, n_in, biased: bool| {
             Ok(Linear {
-                weight: device.matrix_zeros(n_out, n_in)?,
+                weight: matrix(n_out, n_in)?,
                 bias: if biased { Some(device.zeros(n_out)?) } else { None },
             })
         };
@@ -140,7 +142,7 @@ impl<D: Device> Parameters<D> {
                 down: linear(hidden, inner, false)?,
             })
         };
-        let head = || device.matrix_zeros(config.vocab_size, hidden);
+        let head = || matrix(config.vocab_size, hidden);
         Ok(Self {
             embedding: head()?,
             layers: (0..config.n_layers).map(|_| layer()).collect::<DeviceResult<_>>()?,
@@ -213,14 +215,6 @@ impl<D: Device> Tensor<'_, D> {
                 device.matrix_read(matrix, &mut out)?;
                 Ok(out)
             }
-        }
-    }
-
-    /// Sum of squares.
-    pub(crate) fn sum_squares(&self, device: &D) -> DeviceResult<f64> {
-        match self {
-            Self::Vector(vector) => device.sum_squares(vector),
-            Self::Matrix(matrix) => device.matrix_sum_squares(matrix),
         }
     }
 }

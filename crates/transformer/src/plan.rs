@@ -4,10 +4,11 @@ use azr_plugin::OptimizerKind;
 use azr_weights::ModelConfig;
 
 use crate::cache::cache_bytes_per_row;
+use crate::device::ActivationPrecision;
 use crate::forward::Keep;
 use crate::memory::{
-    activation_values, adapter_bytes, backward_values, copy_bytes, optimizer_bytes,
-    parameter_bytes, row_bytes, tensor_bytes,
+    activation_bytes, activation_values, adapter_bytes, backward_values, copy_bytes,
+    optimizer_bytes, parameter_bytes, tensor_bytes,
 };
 use crate::model::TrainingOptions;
 use crate::policy::PolicyLimits;
@@ -28,6 +29,8 @@ pub struct Workload {
     pub optimizer: OptimizerKind,
     /// Whether a frozen reference model scores what is trained.
     pub has_reference: bool,
+    /// In how many bits the device keeps activations.
+    pub activations: ActivationPrecision,
     /// Whether the model's file holds the layers as bfloat16, so that frozen matrices can be kept in two bytes.
     pub is_bf16: bool,
 }
@@ -83,10 +86,11 @@ impl MemoryPlan {
             .min(limits.micro_batch_rows.max(sequence));
         let n_values =
             activation_values(config, training.keep()) + backward_values(config, training.rank());
-        let head = row_bytes(2 * HEAD_ROWS.min(n_training_rows), config.hidden_size);
+        let bytes = |n_rows, n_values| activation_bytes(n_rows, n_values, workload.activations);
+        let head = bytes(2 * HEAD_ROWS.min(n_training_rows), config.hidden_size);
 
         let n_live = workload.n_samples.min(limits.generate.max_live_rows);
-        let kv_cache = cache_bytes_per_row(config)
+        let kv_cache = cache_bytes_per_row(config, workload.activations)
             .saturating_mul(n_live as u64)
             .saturating_mul(sequence as u64)
             .min(limits.generate.kv_cache_bytes);
@@ -108,9 +112,9 @@ impl MemoryPlan {
                 workload.optimizer,
                 training.optimizer_state,
             ),
-            training_activations: row_bytes(n_training_rows, n_values).saturating_add(head),
+            training_activations: bytes(n_training_rows, n_values).saturating_add(head),
             kv_cache,
-            generation_activations: row_bytes(
+            generation_activations: bytes(
                 n_generation_rows,
                 activation_values(config, Keep::Nothing),
             ),
@@ -154,6 +158,7 @@ mod tests {
             n_sequences: 4,
             optimizer: OptimizerKind::Adamw,
             has_reference: false,
+            activations: ActivationPrecision::F32,
             is_bf16: false,
         };
         let limits = PolicyLimits::default();

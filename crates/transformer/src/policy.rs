@@ -48,12 +48,17 @@ impl Default for PolicyLimits {
 }
 
 /// A model on a device as a [`Policy`].
-#[derive(Debug)]
 pub struct DevicePolicy<D: Device> {
     model: Model<D>,
     vocabulary: Vocabulary,
     limits: PolicyLimits,
     free_memory: MemoryProbe,
+}
+
+impl<D: Device> std::fmt::Debug for DevicePolicy<D> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("DevicePolicy").field("model", &self.model).finish_non_exhaustive()
+    }
 }
 
 impl<D: Device> DevicePolicy<D> {
@@ -69,7 +74,7 @@ impl<D: Device> DevicePolicy<D> {
         training: TrainingOptions,
         free_memory: MemoryProbe,
     ) -> azr_plugin::Result<Self> {
-        let mut model = load_model(device, &open_file(&spec.path)?, free_memory)?;
+        let mut model = load_model(device, &open_file(&spec.path)?, free_memory.clone())?;
         model.set_training_options(training)?;
         let (n_ids, vocab_size) = (spec.vocabulary.len(), model.config().vocab_size);
         if n_ids > vocab_size {
@@ -176,7 +181,7 @@ impl<D: Device> Policy for DevicePolicy<D> {
         let file = open_file(directory)?;
         refuse_other_model(self.model.config(), file.config(), directory)?;
         // The old weights stay until the new ones are complete.
-        let mut model = load_model(self.model.device().clone(), &file, self.free_memory)?;
+        let mut model = load_model(self.model.device().clone(), &file, self.free_memory.clone())?;
         model.set_training_options(self.model.training_options().clone())?;
         load_optimizer(&mut model, &directory.join(OPTIMIZER_FILE))?;
         self.model = model;

@@ -15,8 +15,8 @@ mod tests;
 use azr_plugin::LossSpec;
 
 use crate::device::{
-    AdamStep, AttentionSequence, AttentionShape, CopyFormat, Device, DeviceError, DeviceResult,
-    Moment, SampleSpec, StatePrecision, TokenScores, TokenTargets,
+    AdamStep, AdamTensor, AttentionSequence, AttentionShape, CopyFormat, Device, DeviceError,
+    DeviceResult, Moment, SampleSpec, StatePrecision, Tensor, TensorMut, TokenScores, TokenTargets,
 };
 
 use crate::packing::Rounding;
@@ -413,12 +413,15 @@ impl Device for Reference {
         head::loss(x, weight, tokens, loss, dx, d_weight)
     }
 
-    fn sum_squares(&self, buffer: &Values) -> DeviceResult<f64> {
-        Ok(buffer.0.iter().map(|value| value * value).sum())
-    }
-
-    fn matrix_sum_squares(&self, matrix: &Dense) -> DeviceResult<f64> {
-        Ok(matrix.values.iter().map(|value| value * value).sum())
+    fn sum_squares(&self, tensors: &[Tensor<'_, Self>]) -> DeviceResult<f64> {
+        let squares = |values: &[f64]| values.iter().map(|value| value * value).sum::<f64>();
+        Ok(tensors
+            .iter()
+            .map(|tensor| match tensor {
+                Tensor::Vector(vector) => squares(&vector.0),
+                Tensor::Matrix(matrix) => squares(&matrix.values),
+            })
+            .sum())
     }
 
     fn state(
@@ -460,25 +463,15 @@ impl Device for Reference {
         state.read(&mut out.values)
     }
 
-    fn adamw(
-        &self,
-        p: &mut Values,
-        g: &Values,
-        m: &mut State,
-        v: &mut State,
-        step: AdamStep,
-    ) -> DeviceResult<()> {
-        state::adamw(&mut p.0, &g.0, m, v, step)
-    }
-
-    fn matrix_adamw(
-        &self,
-        p: &mut Dense,
-        g: &Dense,
-        m: &mut State,
-        v: &mut State,
-        step: AdamStep,
-    ) -> DeviceResult<()> {
-        state::adamw(&mut p.values, &g.values, m, v, step)
+    fn adamw(&self, tensors: Vec<AdamTensor<'_, Self>>, step: AdamStep) -> DeviceResult<()> {
+        for AdamTensor { p, g, m, v, weight_decay, rounding_key } in tensors {
+            let (p, g) = match (p, g) {
+                (TensorMut::Vector(p), Tensor::Vector(g)) => (&mut p.0, &g.0),
+                (TensorMut::Matrix(p), Tensor::Matrix(g)) => (&mut p.values, &g.values),
+                _ => return Err(DeviceError::Failed("a vector has no matrix gradient".to_owned())),
+            };
+            state::adamw(p, g, [m, v], weight_decay, rounding_key, step)?;
+        }
+        Ok(())
     }
 }

@@ -5,7 +5,7 @@ use azr_plugin::{CallContext, ScoreRequest};
 use crate::device::{Device, KeySpan};
 use crate::error::{Result, TransformerError};
 use crate::forward::{Activations, Keep};
-use crate::memory::{MemoryUse, activation_values, row_bytes};
+use crate::memory::{MemoryUse, activation_values};
 use crate::model::Model;
 use crate::rows::{MicroBatch, PackedRows, PromptAndResponse, pack};
 
@@ -43,9 +43,10 @@ impl<D: Device> Model<D> {
         let mut done = 0;
         let n_rows = batches.iter().map(|batch| batch.rows.len()).max().unwrap_or(0);
         let n_values = activation_values(&self.config, Keep::Nothing);
-        self.check_memory(MemoryUse::Scoring, row_bytes(n_rows, n_values))?;
+        self.check_memory(MemoryUse::Scoring, self.activation_bytes(n_rows, n_values))?;
         let mut activations = Activations::new(self, n_rows, Keep::Nothing)?;
-        let mut head_input = self.device.zeros(HEAD_ROWS.min(n_rows) * self.config.hidden_size)?;
+        let mut head_input =
+            self.device.activations(HEAD_ROWS.min(n_rows) * self.config.hidden_size)?;
         for batch in &batches {
             self.forward(&batch.rows, &mut activations, None, context)?;
             self.final_states(batch.rows.n_final_rows, &mut activations)?;

@@ -11,7 +11,7 @@ use crate::device::Device;
 use crate::error::{Result, TransformerError};
 use crate::forward::Activations;
 use crate::loss::{BatchLoss, ReportSums, has_loss};
-use crate::memory::{MemoryUse, activation_values, backward_values, row_bytes};
+use crate::memory::{MemoryUse, activation_values, backward_values};
 use crate::model::{Model, Training};
 use crate::rows::{PromptAndResponse, pack};
 use crate::score::{HEAD_ROWS, chunks};
@@ -63,11 +63,7 @@ impl<D: Device> Model<D> {
         training.gradients.clear(&device)?;
         let mut report = ReportSums::default();
         self.accumulate(training, request, max_rows, &mut report, context)?;
-        let mut sum_squares = 0.0;
-        for gradient in training.gradients.tensors() {
-            sum_squares += gradient.sum_squares(&device)?;
-        }
-        let grad_norm = f64::sqrt(sum_squares);
+        let grad_norm = device.sum_squares(&training.gradients.tensors())?.sqrt();
         let report = report.into_report();
         let applied = request.bounds.admits(report.loss, grad_norm);
         if applied {
@@ -107,13 +103,13 @@ impl<D: Device> Model<D> {
         let keep = self.options.keep();
         let n_values = activation_values(&self.config, keep)
             + backward_values(&self.config, self.options.rank());
-        self.check_memory(MemoryUse::Training, row_bytes(n_rows, n_values))?;
+        self.check_memory(MemoryUse::Training, self.activation_bytes(n_rows, n_values))?;
         let mut activations = Activations::new(self, n_rows, keep)?;
         let mut buffers = BackwardBuffers::new(self, n_rows)?;
         let head_len = HEAD_ROWS.min(n_rows) * self.config.hidden_size;
         let mut head = HeadBuffers::<D> {
-            states: self.device.zeros(head_len)?,
-            d_states: self.device.zeros(head_len)?,
+            states: self.device.activations(head_len)?,
+            d_states: self.device.activations(head_len)?,
         };
         for batch in &batches {
             let mut loss = BatchLoss::new(batch, &trained, &request.loss);

@@ -11,11 +11,11 @@ use std::sync::Arc;
 use azr_cpu::Cpu;
 use azr_plugin::serde_json::{self, json};
 use azr_plugin::{Backend, Engine, ErrorCode, ModelSpec, PluginError, Policy, Result, Services};
-use azr_transformer::{DevicePolicy, PolicyLimits, TrainingOptions};
+use azr_transformer::{DevicePolicy, MemoryProbe, PolicyLimits, TrainingOptions};
 
 pub use crate::memory::free_bytes;
 
-pub use azr_transformer::{MemoryPlan, Workload};
+pub use azr_transformer::{ActivationPrecision, MemoryPlan, Workload};
 pub use options::{Lora, OptimizerState, Options, RolloutWeights};
 
 azr_plugin::export! {
@@ -64,7 +64,8 @@ impl Backend for CpuBackend {
         if let Some(lora) = &mut training.lora {
             lora.adapter.base_model = model.path.display().to_string();
         }
-        let policy = DevicePolicy::open(device, model, self.limits, training, Some(free_bytes))?;
+        let probe: MemoryProbe = Some(Arc::new(free_bytes));
+        let policy = DevicePolicy::open(device, model, self.limits, training, probe)?;
         Ok(Box::new(policy))
     }
 }

@@ -1,10 +1,10 @@
 //! The device contract, on every instruction set of the machine and with several numbers of threads.
 
 use azr_cpu::{Cpu, InstructionSet};
-use azr_transformer::conformance::run_all;
+use azr_transformer::conformance::{Rows, run_all};
 
 fn conforms(cpu: &Cpu) {
-    let results = run_all(cpu);
+    let results = run_all(cpu, Rows::Independent);
     assert!(results.len() > 100, "{} checks", results.len());
     let failures: Vec<_> = results.iter().filter(|result| result.failure.is_some()).collect();
     assert!(failures.is_empty(), "{} of {}: {failures:#?}", failures.len(), results.len());

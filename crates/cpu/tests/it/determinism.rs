@@ -4,8 +4,8 @@
 use azr_cpu::{Cpu, InstructionSet};
 use azr_plugin::{LossSpec, Ratio};
 use azr_transformer::{
-    AdamStep, AttentionSequence, AttentionShape, CopyFormat, Device, DeviceResult, KeySpan, Moment,
-    SampleSpec, StatePrecision, TokenTargets,
+    AdamStep, AdamTensor, AttentionSequence, AttentionShape, CopyFormat, Device, DeviceResult,
+    KeySpan, Moment, SampleSpec, StatePrecision, Tensor, TensorMut, TokenTargets,
 };
 
 /// Numbers in [-1, 1) that differ from each other.
@@ -118,17 +118,23 @@ fn results(cpu: &Cpu) -> DeviceResult<Vec<u32>> {
         beta1: 0.9,
         beta2: 0.99,
         epsilon: 1e-8,
-        weight_decay: 0.1,
         grad_scale: 0.3,
         t: 2,
-        rounding_key: 5,
     };
     for precision in [StatePrecision::F32, StatePrecision::Bf16, StatePrecision::Int8] {
         let mut m = cpu.matrix_state(&table, precision, Moment::First)?;
         let mut second = cpu.matrix_state(&table, precision, Moment::Second)?;
         for t in [1, 2] {
             let step = AdamStep { t, ..step };
-            cpu.matrix_adamw(&mut table, &d_head, &mut m, &mut second, step)?;
+            let tensor = AdamTensor {
+                p: TensorMut::Matrix(&mut table),
+                g: Tensor::Matrix(&d_head),
+                m: &mut m,
+                v: &mut second,
+                weight_decay: 0.1,
+                rounding_key: 5,
+            };
+            cpu.adamw(vec![tensor], step)?;
         }
         for state in [m, second] {
             let mut values = cpu.matrix_zeros(1500, WIDTH)?;
@@ -136,7 +142,8 @@ fn results(cpu: &Cpu) -> DeviceResult<Vec<u32>> {
             matrices.push(values);
         }
     }
-    let sums = [cpu.matrix_sum_squares(&d_head)?, cpu.sum_squares(&out)?];
+    let sums =
+        [cpu.sum_squares(&[Tensor::Matrix(&d_head)])?, cpu.sum_squares(&[Tensor::Vector(&out)])?];
     matrices.extend([d_weight, d_head, table]);
     buffers.extend([
         y, dx, d_bias, normal, inv_rms, d_gain, out, d_gate, d_up, attended, lse, dq, dk, dv,

@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use super::head::{Samples, Shape, samples_agree};
 use super::{
-    Case, Checks, Outputs, RowCase, download, numbers, same_bits, split_rows, upload, upload_matrix,
+    Case, Checks, On, Outputs, RowCase, download, numbers, same_bits, split_rows, upload,
+    upload_matrix, upload_rows,
 };
 use crate::device::{CopyFormat, Device, DeviceResult};
 
@@ -52,7 +53,7 @@ fn weights(shape: (usize, usize)) -> Vec<f32> {
 }
 
 fn copy_of<D: Device>(
-    device: &D,
+    device: &On<'_, D>,
     format: CopyFormat,
     shape: (usize, usize),
     values: &[f32],
@@ -63,7 +64,7 @@ fn copy_of<D: Device>(
 }
 
 fn values_of<D: Device>(
-    device: &D,
+    device: &On<'_, D>,
     shape: (usize, usize),
     copy: &D::WeightCopy,
 ) -> DeviceResult<Vec<f32>> {
@@ -79,7 +80,7 @@ struct CopyValues {
 }
 
 impl Case for CopyValues {
-    fn run<D: Device>(&self, device: &D) -> DeviceResult<Outputs> {
+    fn run<D: Device>(&self, device: &On<'_, D>) -> DeviceResult<Outputs> {
         let values = numbers(91, self.shape.0 * self.shape.1);
         let mut copy = copy_of(device, self.format, self.shape, &values)?;
         let values = values_of(device, self.shape, &copy)?;
@@ -90,15 +91,16 @@ impl Case for CopyValues {
 
 /// Products with a bfloat16 copy have the bits of those with a matrix of the values that it stands for.
 fn bf16_is_linear<D: Device>(
-    device: &D,
+    device: &On<'_, D>,
     shape: (usize, usize),
     n_rows: usize,
 ) -> DeviceResult<Result<(), String>> {
     let copy = copy_of(device, CopyFormat::Bf16, shape, &numbers(98, shape.0 * shape.1))?;
     let matrix = upload_matrix(device, shape, &values_of(device, shape, &copy)?)?;
-    let x = upload(device, &numbers(99, n_rows * shape.1))?;
+    let x = upload_rows(device, &numbers(99, n_rows * shape.1))?;
     let bias = upload(device, &numbers(100, shape.0))?;
-    let (mut y, mut wanted) = (device.zeros(n_rows * shape.0)?, device.zeros(n_rows * shape.0)?);
+    let (mut y, mut wanted) =
+        (device.activations(n_rows * shape.0)?, device.activations(n_rows * shape.0)?);
     device.copy_linear(&x, n_rows, &copy, Some(&bias), &mut y)?;
     device.linear(&x, n_rows, &matrix, Some(&bias), &mut wanted)?;
     Ok(same_bits(&download(device, &y)?, &download(device, &wanted)?))
@@ -112,7 +114,11 @@ struct Linear {
 }
 
 impl Linear {
-    fn run_rows<D: Device>(&self, device: &D, rows: Range<usize>) -> DeviceResult<Vec<f32>> {
+    fn run_rows<D: Device>(
+        &self,
+        device: &On<'_, D>,
+        rows: Range<usize>,
+    ) -> DeviceResult<Vec<f32>> {
         let (n_out, n_in) = self.shape;
         let mut x = numbers(92, self.n_rows * n_in);
         for (row, x) in x.chunks_exact_mut(n_in).enumerate() {
@@ -122,8 +128,8 @@ impl Linear {
         }
         let copy = copy_of(device, self.format, self.shape, &numbers(93, n_out * n_in))?;
         let bias = upload(device, &numbers(94, n_out))?;
-        let mut y = upload(device, &numbers(95, rows.len() * n_out + 5))?;
-        let x = upload(device, &x[rows.start * n_in..rows.end * n_in])?;
+        let mut y = upload_rows(device, &numbers(95, rows.len() * n_out + 5))?;
+        let x = upload_rows(device, &x[rows.start * n_in..rows.end * n_in])?;
         let bias = self.with_bias.then_some(&bias);
         device.copy_linear(&x, rows.len(), &copy, bias, &mut y)?;
         download(device, &y)
@@ -131,7 +137,7 @@ impl Linear {
 }
 
 impl Case for Linear {
-    fn run<D: Device>(&self, device: &D) -> DeviceResult<Outputs> {
+    fn run<D: Device>(&self, device: &On<'_, D>) -> DeviceResult<Outputs> {
         Ok(vec![("y", self.run_rows(device, 0..self.n_rows)?)])
     }
 }
@@ -141,7 +147,11 @@ impl RowCase for Linear {
         self.n_rows
     }
 
-    fn run<D: Device>(&self, device: &D, rows: Range<usize>) -> DeviceResult<Vec<Vec<f32>>> {
+    fn run<D: Device>(
+        &self,
+        device: &On<'_, D>,
+        rows: Range<usize>,
+    ) -> DeviceResult<Vec<Vec<f32>>> {
         let n_rows = rows.len();
         let y = self.run_rows(device, rows)?;
         Ok(split_rows(&y[..n_rows * self.shape.0], n_rows))
@@ -152,11 +162,11 @@ impl RowCase for Linear {
 struct Largest;
 
 impl Case for Largest {
-    fn run<D: Device>(&self, device: &D) -> DeviceResult<Outputs> {
+    fn run<D: Device>(&self, device: &On<'_, D>) -> DeviceResult<Outputs> {
         let (n_out, n_in) = (18, 3 * 4096 + 5);
         let copy = copy_of(device, CopyFormat::Int8, (n_out, n_in), &vec![-1.0; n_out * n_in])?;
-        let x = upload(device, &vec![2.0; 2 * n_in])?;
-        let mut y = device.zeros(2 * n_out)?;
+        let x = upload_rows(device, &vec![2.0; 2 * n_in])?;
+        let mut y = device.activations(2 * n_out)?;
         device.copy_linear(&x, 2, &copy, None, &mut y)?;
         Ok(vec![("y", download(device, &y)?)])
     }
@@ -164,12 +174,15 @@ impl Case for Largest {
 
 /// Weights and activations that are not finite make everything that depends on them so, NaN of int8 products, and nothing
 /// else.
-fn not_finite<D: Device>(device: &D, format: CopyFormat) -> DeviceResult<Result<(), String>> {
+fn not_finite<D: Device>(
+    device: &On<'_, D>,
+    format: CopyFormat,
+) -> DeviceResult<Result<(), String>> {
     let (n_out, n_in, n_rows) = (20, 33, 4);
     let products = |weights: &[f32], x: &[f32]| {
         let copy = copy_of(device, format, (n_out, n_in), weights)?;
-        let mut y = device.zeros(n_rows * n_out)?;
-        device.copy_linear(&upload(device, x)?, n_rows, &copy, None, &mut y)?;
+        let mut y = device.activations(n_rows * n_out)?;
+        device.copy_linear(&upload_rows(device, x)?, n_rows, &copy, None, &mut y)?;
         download(device, &y)
     };
     let (weights, x) = (numbers(96, n_out * n_in), numbers(97, n_rows * n_in));
@@ -200,7 +213,7 @@ pub(super) fn check<D: Device>(checks: &mut Checks<'_, D>) {
         check_format(checks, format);
     }
     for (n_out, n_in, n_rows) in SHAPES {
-        let result = bf16_is_linear(checks.device, (n_out, n_in), n_rows);
+        let result = bf16_is_linear(&checks.on, (n_out, n_in), n_rows);
         let result = result.unwrap_or_else(|error| Err(error.to_string()));
         checks.record(
             format!("Bf16 copy_linear as linear, {n_rows} rows of {n_out} by {n_in}"),
@@ -229,12 +242,12 @@ fn check_format<D: Device>(checks: &mut Checks<'_, D>, format: CopyFormat) {
         let linear = Linear { format, shape, n_rows: 70, with_bias: true };
         checks.rows_agree(format!("rows of {format:?} copy_linear, {shape:?}"), &linear);
     }
-    let result = not_finite(checks.device, format);
+    let result = not_finite(&checks.on, format);
     let result = result.unwrap_or_else(|error| Err(error.to_string()));
     checks.record(format!("{format:?} copy_linear of what is not finite"), result);
     for (vocab, width, n_rows) in [(1, 3, 2), (50, 9, 1), (333, 24, 40), (2100, 8, 19)] {
         let shape = Shape { vocab, width, n_rows };
-        let result = samples_agree(checks.device, &Samples { shape, copy: Some(format) });
+        let result = samples_agree(&checks.on, &Samples { shape, copy: Some(format) });
         let on = format!("{n_rows} rows of {width}, {vocab} tokens");
         checks.record(format!("{format:?} copy_head_sample, {on}"), result);
     }

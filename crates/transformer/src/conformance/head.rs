@@ -5,8 +5,8 @@ use std::ops::Range;
 use azr_plugin::{LossSpec, Ratio};
 
 use super::{
-    Case, Checks, Outputs, RowCase, close, download, download_matrix, indices, numbers, same_bits,
-    uniform, upload, upload_matrix,
+    Case, Checks, On, Outputs, RowCase, close, download, download_matrix, indices, numbers,
+    same_bits, uniform, upload_gradient, upload_matrix, upload_rows,
 };
 use crate::device::{CopyFormat, Device, DeviceResult, SampleSpec, TokenTargets};
 use crate::reference::Reference;
@@ -26,11 +26,11 @@ impl Shape {
     /// Activations of some rows, and the weights.
     fn operands<D: Device>(
         self,
-        device: &D,
+        device: &On<'_, D>,
         rows: Range<usize>,
     ) -> DeviceResult<(D::Buffer, D::Matrix)> {
         let x = numbers(80, self.n_rows * self.width);
-        let x = upload(device, &x[rows.start * self.width..rows.end * self.width])?;
+        let x = upload_rows(device, &x[rows.start * self.width..rows.end * self.width])?;
         let weight =
             upload_matrix(device, (self.vocab, self.width), &numbers(81, self.vocab * self.width))?;
         Ok((x, weight))
@@ -43,7 +43,11 @@ struct Scores {
 }
 
 impl Scores {
-    fn run_rows<D: Device>(&self, device: &D, rows: Range<usize>) -> DeviceResult<[Vec<f32>; 3]> {
+    fn run_rows<D: Device>(
+        &self,
+        device: &On<'_, D>,
+        rows: Range<usize>,
+    ) -> DeviceResult<[Vec<f32>; 3]> {
         let (x, weight) = self.shape.operands(device, rows.clone())?;
         let targets = indices(82, self.shape.n_rows, self.shape.vocab);
         let scores = device.head_scores(&x, &weight, &targets[rows.clone()], self.temperature)?;
@@ -54,7 +58,7 @@ impl Scores {
 }
 
 impl Case for Scores {
-    fn run<D: Device>(&self, device: &D) -> DeviceResult<Outputs> {
+    fn run<D: Device>(&self, device: &On<'_, D>) -> DeviceResult<Outputs> {
         let [logprobs, entropies, logits] = self.run_rows(device, 0..self.shape.n_rows)?;
         Ok(vec![("logprobs", logprobs), ("entropies", entropies), ("logits", logits)])
     }
@@ -65,7 +69,11 @@ impl RowCase for Scores {
         self.shape.n_rows
     }
 
-    fn run<D: Device>(&self, device: &D, rows: Range<usize>) -> DeviceResult<Vec<Vec<f32>>> {
+    fn run<D: Device>(
+        &self,
+        device: &On<'_, D>,
+        rows: Range<usize>,
+    ) -> DeviceResult<Vec<Vec<f32>>> {
         let [logprobs, entropies, logits] = self.run_rows(device, rows.clone())?;
         let logits = logits.chunks_exact(self.shape.vocab);
         Ok(logits
@@ -82,15 +90,16 @@ struct Loss {
 }
 
 impl Case for Loss {
-    fn run<D: Device>(&self, device: &D) -> DeviceResult<Outputs> {
+    fn run<D: Device>(&self, device: &On<'_, D>) -> DeviceResult<Outputs> {
         let Shape { vocab, width, n_rows } = self.shape;
         let (x, weight) = self.shape.operands(device, 0..n_rows)?;
         let targets = indices(82, n_rows, vocab);
         // The behaviour policy is near enough that ratios fall on both sides of the clip range, and far enough from
         // its edges that a rounding does not move a token across.
-        let scores = Reference.head_scores(
-            &upload(&Reference, &numbers(80, n_rows * width))?,
-            &upload_matrix(&Reference, (vocab, width), &numbers(81, vocab * width))?,
+        let reference = On { device: &Reference, precision: device.precision };
+        let scores = reference.head_scores(
+            &upload_rows(&reference, &numbers(80, n_rows * width))?,
+            &upload_matrix(&reference, (vocab, width), &numbers(81, vocab * width))?,
             &targets,
             self.loss.temperature,
         )?;
@@ -105,8 +114,8 @@ impl Case for Loss {
             advantages: &numbers(84, n_rows),
             weights: &weights,
         };
-        let mut dx = upload(device, &numbers(85, n_rows * width + 3))?;
-        let mut d_weight = upload_matrix(device, (vocab, width), &numbers(86, vocab * width))?;
+        let mut dx = upload_rows(device, &numbers(85, n_rows * width + 3))?;
+        let mut d_weight = upload_gradient(device, (vocab, width), &numbers(86, vocab * width))?;
         let scores =
             device.head_loss(&x, &weight, tokens, &self.loss, &mut dx, Some(&mut d_weight))?;
         Ok(vec![
@@ -142,7 +151,11 @@ impl RowCase for Samples {
         self.shape.n_rows
     }
 
-    fn run<D: Device>(&self, device: &D, rows: Range<usize>) -> DeviceResult<Vec<Vec<f32>>> {
+    fn run<D: Device>(
+        &self,
+        device: &On<'_, D>,
+        rows: Range<usize>,
+    ) -> DeviceResult<Vec<Vec<f32>>> {
         let (x, weight) = self.shape.operands(device, rows.clone())?;
         let specs = &specs(self.shape.n_rows)[rows];
         let (tokens, logprobs) = match self.copy {
@@ -160,11 +173,16 @@ impl RowCase for Samples {
 
 /// The same tokens as the reference's. A number that falls within rounding of the border between two tokens could
 /// differ rightly; none of these few hundred does.
-pub(super) fn samples_agree<D: Device>(device: &D, samples: &Samples) -> Result<(), String> {
+pub(super) fn samples_agree<D: Device>(
+    device: &On<'_, D>,
+    samples: &Samples,
+) -> Result<(), String> {
     let text = |error: crate::DeviceError| error.to_string();
     let shape = samples.shape;
     let found = samples.run(device, 0..shape.n_rows).map_err(text)?;
-    let wanted = samples.run(&Reference, 0..shape.n_rows).map_err(text)?;
+    let wanted = samples
+        .run(&On { device: &Reference, precision: device.precision }, 0..shape.n_rows)
+        .map_err(text)?;
     for (row, (found, wanted)) in found.iter().zip(&wanted).enumerate() {
         same_bits(&found[..1], &wanted[..1])
             .map_err(|difference| format!("token of row {row}: {difference}"))?;
@@ -175,14 +193,14 @@ pub(super) fn samples_agree<D: Device>(device: &D, samples: &Samples) -> Result<
 }
 
 /// Greedy sampling takes the lowest id among equals.
-fn first_among_equals<D: Device>(device: &D) -> Result<(), String> {
+fn first_among_equals<D: Device>(device: &On<'_, D>) -> Result<(), String> {
     let text = |error: crate::DeviceError| error.to_string();
     let mut weights = vec![-1.0; 100];
     for id in [37, 38, 70] {
         weights[id] = 2.0;
     }
     let weight = upload_matrix(device, (100, 1), &weights).map_err(text)?;
-    let x = upload(device, &[1.0]).map_err(text)?;
+    let x = upload_rows(device, &[1.0]).map_err(text)?;
     let spec = SampleSpec { temperature: 0.0, top_p: 1.0, uniform: 0.9 };
     let (tokens, logprobs) = device.head_sample(&x, &weight, &[spec]).map_err(text)?;
     let logprob = -(3.0 + 97.0 * (-3.0_f64).exp()).ln();
@@ -224,12 +242,12 @@ pub(super) fn check<D: Device>(checks: &mut Checks<'_, D>) {
                 &Loss { shape, loss },
             );
         }
-        let result = samples_agree(checks.device, &Samples { shape, copy: None });
+        let result = samples_agree(&checks.on, &Samples { shape, copy: None });
         checks.record(format!("head_sample, {on}"), result);
     }
     let shape = Shape { vocab: 333, width: 24, n_rows: 40 };
     checks.rows_agree("rows of head_scores".to_owned(), &Scores { shape, temperature: 0.9 });
     checks.rows_agree("rows of head_sample".to_owned(), &Samples { shape, copy: None });
-    let result = first_among_equals(checks.device);
+    let result = first_among_equals(&checks.on);
     checks.record("greedy head_sample among equals".to_owned(), result);
 }

@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use super::{Case, Checks, Outputs, RowCase, download, indices, numbers, split_rows, upload};
+use super::{
+    Case, Checks, On, Outputs, RowCase, download, indices, numbers, split_rows, upload, upload_rows,
+};
 use crate::device::{Device, DeviceResult};
 
 /// Some tens of float32 roundings, most of them in a sum over the width.
@@ -14,18 +16,18 @@ struct RmsNorm {
 }
 
 impl RmsNorm {
-    fn run_rows<D: Device>(&self, device: &D, rows: Range<usize>) -> DeviceResult<Outputs> {
+    fn run_rows<D: Device>(&self, device: &On<'_, D>, rows: Range<usize>) -> DeviceResult<Outputs> {
         let values = |seed| {
             numbers(seed, self.n_rows * self.width)[rows.start * self.width..rows.end * self.width]
                 .to_vec()
         };
-        let x = upload(device, &values(40))?;
+        let x = upload_rows(device, &values(40))?;
         let gain = upload(device, &numbers(41, self.width))?;
-        let mut y = upload(device, &numbers(42, rows.len() * self.width + 3))?;
+        let mut y = upload_rows(device, &numbers(42, rows.len() * self.width + 3))?;
         let mut inv_rms = upload(device, &numbers(43, rows.len() + 1))?;
         device.rms_norm(&x, rows.len(), &gain, 1e-5, &mut y, &mut inv_rms)?;
-        let dy = upload(device, &values(44))?;
-        let mut dx = upload(device, &values(45))?;
+        let dy = upload_rows(device, &values(44))?;
+        let mut dx = upload_rows(device, &values(45))?;
         let mut d_gain = upload(device, &numbers(46, self.width))?;
         device.rms_norm_backward(&x, rows.len(), &gain, &inv_rms, &dy, &mut dx, &mut d_gain)?;
         let outputs = [("y", y), ("inv_rms", inv_rms), ("dx", dx), ("d_gain", d_gain)];
@@ -34,7 +36,7 @@ impl RmsNorm {
 }
 
 impl Case for RmsNorm {
-    fn run<D: Device>(&self, device: &D) -> DeviceResult<Outputs> {
+    fn run<D: Device>(&self, device: &On<'_, D>) -> DeviceResult<Outputs> {
         self.run_rows(device, 0..self.n_rows)
     }
 }
@@ -44,7 +46,11 @@ impl RowCase for RmsNorm {
         self.n_rows
     }
 
-    fn run<D: Device>(&self, device: &D, rows: Range<usize>) -> DeviceResult<Vec<Vec<f32>>> {
+    fn run<D: Device>(
+        &self,
+        device: &On<'_, D>,
+        rows: Range<usize>,
+    ) -> DeviceResult<Vec<Vec<f32>>> {
         let n_rows = rows.len();
         let outputs = self.run_rows(device, rows)?;
         let per_row =
@@ -66,11 +72,15 @@ struct Rope {
 }
 
 impl Rope {
-    fn run_rows<D: Device>(&self, device: &D, rows: Range<usize>) -> DeviceResult<Vec<f32>> {
+    fn run_rows<D: Device>(
+        &self,
+        device: &On<'_, D>,
+        rows: Range<usize>,
+    ) -> DeviceResult<Vec<f32>> {
         let width = self.n_heads * self.head_dim;
         let x = numbers(50, self.n_rows * width + 3);
         let positions = indices(51, self.n_rows, 3000);
-        let mut x = upload(device, &x[rows.start * width..rows.end * width + 3])?;
+        let mut x = upload_rows(device, &x[rows.start * width..rows.end * width + 3])?;
         device.rope(
             &mut x,
             self.n_heads,
@@ -84,7 +94,7 @@ impl Rope {
 }
 
 impl Case for Rope {
-    fn run<D: Device>(&self, device: &D) -> DeviceResult<Outputs> {
+    fn run<D: Device>(&self, device: &On<'_, D>) -> DeviceResult<Outputs> {
         Ok(vec![("x", self.run_rows(device, 0..self.n_rows)?)])
     }
 }
@@ -94,7 +104,11 @@ impl RowCase for Rope {
         self.n_rows
     }
 
-    fn run<D: Device>(&self, device: &D, rows: Range<usize>) -> DeviceResult<Vec<Vec<f32>>> {
+    fn run<D: Device>(
+        &self,
+        device: &On<'_, D>,
+        rows: Range<usize>,
+    ) -> DeviceResult<Vec<Vec<f32>>> {
         let n_rows = rows.len();
         let x = self.run_rows(device, rows)?;
         Ok(split_rows(&x[..n_rows * self.n_heads * self.head_dim], n_rows))
@@ -107,15 +121,20 @@ struct Swiglu {
 }
 
 impl Swiglu {
-    fn run_values<D: Device>(&self, device: &D, values: Range<usize>) -> DeviceResult<Outputs> {
+    fn run_values<D: Device>(
+        &self,
+        device: &On<'_, D>,
+        values: Range<usize>,
+    ) -> DeviceResult<Outputs> {
         let part = |seed, spread| -> Vec<f32> {
             numbers(seed, self.len)[values.clone()].iter().map(|value| value * spread).collect()
         };
-        let (gate, up) = (upload(device, &part(60, self.spread))?, upload(device, &part(61, 1.0))?);
-        let d_out = upload(device, &part(62, 1.0))?;
+        let (gate, up) =
+            (upload_rows(device, &part(60, self.spread))?, upload_rows(device, &part(61, 1.0))?);
+        let d_out = upload_rows(device, &part(62, 1.0))?;
         let rest = numbers(63, values.len() + 3);
-        let (mut out, mut d_gate) = (upload(device, &rest)?, upload(device, &rest)?);
-        let mut d_up = upload(device, &rest)?;
+        let (mut out, mut d_gate) = (upload_rows(device, &rest)?, upload_rows(device, &rest)?);
+        let mut d_up = upload_rows(device, &rest)?;
         device.swiglu(&gate, &up, values.len(), &mut out)?;
         device.swiglu_backward(&gate, &up, &d_out, values.len(), &mut d_gate, &mut d_up)?;
         let outputs = [("out", out), ("d_gate", d_gate), ("d_up", d_up)];
@@ -124,7 +143,7 @@ impl Swiglu {
 }
 
 impl Case for Swiglu {
-    fn run<D: Device>(&self, device: &D) -> DeviceResult<Outputs> {
+    fn run<D: Device>(&self, device: &On<'_, D>) -> DeviceResult<Outputs> {
         self.run_values(device, 0..self.len)
     }
 }
@@ -134,7 +153,11 @@ impl RowCase for Swiglu {
         self.len
     }
 
-    fn run<D: Device>(&self, device: &D, rows: Range<usize>) -> DeviceResult<Vec<Vec<f32>>> {
+    fn run<D: Device>(
+        &self,
+        device: &On<'_, D>,
+        rows: Range<usize>,
+    ) -> DeviceResult<Vec<Vec<f32>>> {
         let outputs = self.run_values(device, rows.clone())?;
         Ok((0..rows.len())
             .map(|index| outputs.iter().map(|(_, values)| values[index]).collect())

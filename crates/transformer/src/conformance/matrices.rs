@@ -3,10 +3,12 @@
 use std::ops::Range;
 
 use super::{
-    Case, Checks, Outputs, RowCase, download, download_matrix, indices, numbers, split_rows,
-    upload, upload_matrix,
+    Case, Checks, On, Outputs, RowCase, download, download_matrix, indices, numbers, split_rows,
+    upload, upload_gradient, upload_matrix, upload_rows,
 };
-use crate::device::{AdamStep, Device, DeviceResult, Moment, StatePrecision};
+use crate::device::{
+    AdamStep, AdamTensor, Device, DeviceResult, Moment, StatePrecision, Tensor, TensorMut,
+};
 use crate::packing::Rounding;
 
 /// Float32 sums of up to a thousand products of numbers around 1: about 30 roundings of 6e-8 in effect.
@@ -38,20 +40,24 @@ struct Linear {
 }
 
 impl Linear {
-    fn run_rows<D: Device>(&self, device: &D, rows: Range<usize>) -> DeviceResult<Vec<f32>> {
+    fn run_rows<D: Device>(
+        &self,
+        device: &On<'_, D>,
+        rows: Range<usize>,
+    ) -> DeviceResult<Vec<f32>> {
         let (n_out, n_in) = self.shape;
         let x = numbers(1, self.n_rows * n_in);
         let weight = upload_matrix(device, self.shape, &numbers(2, n_out * n_in))?;
         let bias = upload(device, &numbers(3, n_out))?;
-        let mut y = upload(device, &numbers(4, rows.len() * n_out + 5))?;
-        let x = upload(device, &x[rows.start * n_in..rows.end * n_in])?;
+        let mut y = upload_rows(device, &numbers(4, rows.len() * n_out + 5))?;
+        let x = upload_rows(device, &x[rows.start * n_in..rows.end * n_in])?;
         device.linear(&x, rows.len(), &weight, self.with_bias.then_some(&bias), &mut y)?;
         download(device, &y)
     }
 }
 
 impl Case for Linear {
-    fn run<D: Device>(&self, device: &D) -> DeviceResult<Outputs> {
+    fn run<D: Device>(&self, device: &On<'_, D>) -> DeviceResult<Outputs> {
         Ok(vec![("y", self.run_rows(device, 0..self.n_rows)?)])
     }
 }
@@ -61,7 +67,11 @@ impl RowCase for Linear {
         self.n_rows
     }
 
-    fn run<D: Device>(&self, device: &D, rows: Range<usize>) -> DeviceResult<Vec<Vec<f32>>> {
+    fn run<D: Device>(
+        &self,
+        device: &On<'_, D>,
+        rows: Range<usize>,
+    ) -> DeviceResult<Vec<Vec<f32>>> {
         let n_rows = rows.len();
         let y = self.run_rows(device, rows)?;
         Ok(split_rows(&y[..n_rows * self.shape.0], n_rows))
@@ -75,20 +85,24 @@ struct BackwardInput {
 }
 
 impl BackwardInput {
-    fn run_rows<D: Device>(&self, device: &D, rows: Range<usize>) -> DeviceResult<Vec<f32>> {
+    fn run_rows<D: Device>(
+        &self,
+        device: &On<'_, D>,
+        rows: Range<usize>,
+    ) -> DeviceResult<Vec<f32>> {
         let (n_out, n_in) = self.shape;
         let dy = numbers(5, self.n_rows * n_out);
         let start = numbers(6, self.n_rows * n_in + 5);
         let weight = upload_matrix(device, self.shape, &numbers(2, n_out * n_in))?;
-        let dy = upload(device, &dy[rows.start * n_out..rows.end * n_out])?;
-        let mut dx = upload(device, &start[rows.start * n_in..rows.end * n_in + 5])?;
+        let dy = upload_rows(device, &dy[rows.start * n_out..rows.end * n_out])?;
+        let mut dx = upload_rows(device, &start[rows.start * n_in..rows.end * n_in + 5])?;
         device.linear_backward_input(&dy, rows.len(), &weight, &mut dx, self.accumulate)?;
         download(device, &dx)
     }
 }
 
 impl Case for BackwardInput {
-    fn run<D: Device>(&self, device: &D) -> DeviceResult<Outputs> {
+    fn run<D: Device>(&self, device: &On<'_, D>) -> DeviceResult<Outputs> {
         Ok(vec![("dx", self.run_rows(device, 0..self.n_rows)?)])
     }
 }
@@ -98,7 +112,11 @@ impl RowCase for BackwardInput {
         self.n_rows
     }
 
-    fn run<D: Device>(&self, device: &D, rows: Range<usize>) -> DeviceResult<Vec<Vec<f32>>> {
+    fn run<D: Device>(
+        &self,
+        device: &On<'_, D>,
+        rows: Range<usize>,
+    ) -> DeviceResult<Vec<Vec<f32>>> {
         let n_rows = rows.len();
         let dx = self.run_rows(device, rows)?;
         Ok(split_rows(&dx[..n_rows * self.shape.1], n_rows))
@@ -111,11 +129,11 @@ struct BackwardWeight {
 }
 
 impl Case for BackwardWeight {
-    fn run<D: Device>(&self, device: &D) -> DeviceResult<Outputs> {
+    fn run<D: Device>(&self, device: &On<'_, D>) -> DeviceResult<Outputs> {
         let (n_out, n_in) = self.shape;
-        let x = upload(device, &numbers(1, self.n_rows * n_in))?;
-        let dy = upload(device, &numbers(5, self.n_rows * n_out))?;
-        let mut d_weight = upload_matrix(device, self.shape, &numbers(7, n_out * n_in))?;
+        let x = upload_rows(device, &numbers(1, self.n_rows * n_in))?;
+        let dy = upload_rows(device, &numbers(5, self.n_rows * n_out))?;
+        let mut d_weight = upload_gradient(device, self.shape, &numbers(7, n_out * n_in))?;
         let mut d_bias = upload(device, &numbers(8, n_out))?;
         device.linear_backward_weight(&dy, &x, self.n_rows, &mut d_weight)?;
         device.bias_backward(&dy, self.n_rows, &mut d_bias)?;
@@ -131,16 +149,16 @@ struct Embedding {
 }
 
 impl Case for Embedding {
-    fn run<D: Device>(&self, device: &D) -> DeviceResult<Outputs> {
+    fn run<D: Device>(&self, device: &On<'_, D>) -> DeviceResult<Outputs> {
         let shape = (self.vocab, self.width);
         // More tokens than the vocabulary has: some are repeated.
         let tokens = indices(9, self.n_tokens, self.vocab);
         let table = upload_matrix(device, shape, &numbers(10, self.vocab * self.width))?;
-        let mut out = upload(device, &numbers(11, self.n_tokens * self.width + 3))?;
+        let mut out = upload_rows(device, &numbers(11, self.n_tokens * self.width + 3))?;
         device.embed(&table, &tokens, &mut out)?;
-        let mut d_table = upload_matrix(device, shape, &numbers(12, self.vocab * self.width))?;
+        let mut d_table = upload_gradient(device, shape, &numbers(12, self.vocab * self.width))?;
         device.embed_backward(
-            &upload(device, &numbers(13, self.n_tokens * self.width))?,
+            &upload_rows(device, &numbers(13, self.n_tokens * self.width))?,
             &tokens,
             &mut d_table,
         )?;
@@ -153,18 +171,18 @@ struct Rows {
 }
 
 impl Case for Rows {
-    fn run<D: Device>(&self, device: &D) -> DeviceResult<Outputs> {
-        let src = upload(device, &numbers(14, 40 * self.width))?;
-        let mut gathered = upload(device, &numbers(15, 33 * self.width))?;
+    fn run<D: Device>(&self, device: &On<'_, D>) -> DeviceResult<Outputs> {
+        let src = upload_rows(device, &numbers(14, 40 * self.width))?;
+        let mut gathered = upload_rows(device, &numbers(15, 33 * self.width))?;
         device.gather_rows(&src, &indices(16, 32, 40), self.width, &mut gathered)?;
-        let mut scattered = upload(device, &numbers(17, 40 * self.width))?;
+        let mut scattered = upload_rows(device, &numbers(17, 40 * self.width))?;
         let rows: Vec<u32> = (0..20).map(|index| (index * 7) % 40).collect();
         device.scatter_rows(&src, &rows, self.width, &mut scattered)?;
-        let mut sum = upload(device, &numbers(18, 40 * self.width))?;
+        let mut sum = upload_rows(device, &numbers(18, 40 * self.width))?;
         device.add(&src, &mut sum, 39 * self.width)?;
-        let mut cleared = upload(device, &numbers(19, 100))?;
+        let mut cleared = upload_rows(device, &numbers(19, 100))?;
         device.clear(&mut cleared)?;
-        let mut copied = upload(device, &numbers(19, 100))?;
+        let mut copied = upload_rows(device, &numbers(19, 100))?;
         device.copy_within(&mut copied, 3, 60, 40)?;
         device.copy_within(&mut copied, 70, 50, 30)?;
         let outputs = [
@@ -185,7 +203,7 @@ struct Optimizer {
 }
 
 impl Case for Optimizer {
-    fn run<D: Device>(&self, device: &D) -> DeviceResult<Outputs> {
+    fn run<D: Device>(&self, device: &On<'_, D>) -> DeviceResult<Outputs> {
         let len = self.shape.0 * self.shape.1;
         let start = numbers(20, len);
         let mut p = upload(device, &start)?;
@@ -194,26 +212,31 @@ impl Case for Optimizer {
         let (mut m, mut v) = (state(Moment::First)?, state(Moment::Second)?);
         let state = |moment| device.matrix_state(&matrix_p, self.precision, moment);
         let (mut matrix_m, mut matrix_v) = (state(Moment::First)?, state(Moment::Second)?);
+        let mut outputs = Vec::new();
         for t in 1..=4 {
             let step = AdamStep {
                 learning_rate: 0.01,
                 beta1: 0.9,
                 beta2: 0.99,
                 epsilon: 1e-8,
-                weight_decay: self.weight_decay,
                 grad_scale: 0.5,
                 t,
-                rounding_key: 77 + t as u32,
             };
             let g = numbers(20 + t, len);
-            device.adamw(&mut p, &upload(device, &g)?, &mut m, &mut v, step)?;
-            let g = upload_matrix(device, self.shape, &g)?;
-            device.matrix_adamw(&mut matrix_p, &g, &mut matrix_m, &mut matrix_v, step)?;
+            let (vector, matrix) = (upload(device, &g)?, upload_gradient(device, self.shape, &g)?);
+            let (weight_decay, rounding_key) = (self.weight_decay, 77 + t as u32);
+            let gradients = [Tensor::Vector(&vector), Tensor::Matrix(&matrix)];
+            let sums = [&gradients[..1], &gradients[1..], &gradients];
+            let sums = sums.map(|tensors| device.sum_squares(tensors).map(|sum| sum as f32));
+            outputs.push(("sum_squares", sums.into_iter().collect::<DeviceResult<_>>()?));
+            let [vector, matrix] = gradients;
+            let tensor = |p, g, m, v| AdamTensor { p, g, m, v, weight_decay, rounding_key };
+            let tensors = vec![
+                tensor(TensorMut::Vector(&mut p), vector, &mut m, &mut v),
+                tensor(TensorMut::Matrix(&mut matrix_p), matrix, &mut matrix_m, &mut matrix_v),
+            ];
+            device.adamw(tensors, step)?;
         }
-        let mut outputs = vec![
-            ("sum_squares", vec![device.sum_squares(&p)? as f32]),
-            ("matrix_sum_squares", vec![device.matrix_sum_squares(&matrix_p)? as f32]),
-        ];
         outputs.push(("p", download(device, &p)?));
         for (name, state, moment) in [("m", &m, Moment::First), ("v", &v, Moment::Second)] {
             device.state_read(state, &mut p)?;

@@ -1,13 +1,13 @@
 //! Operands that do not fit are errors.
 
-use super::Checks;
+use super::{Checks, On};
 use crate::device::{
-    AttentionSequence, AttentionShape, CopyFormat, Device, DeviceError, DeviceResult, KeySpan,
-    Moment, SampleSpec, StatePrecision,
+    AdamTensor, AttentionSequence, AttentionShape, CopyFormat, Device, DeviceError, DeviceResult,
+    KeySpan, Moment, SampleSpec, StatePrecision, Tensor, TensorMut,
 };
 
 /// What each call that must fail returned.
-fn calls<D: Device>(device: &D) -> DeviceResult<Vec<(&'static str, DeviceResult<()>)>> {
+fn calls<D: Device>(device: &On<'_, D>) -> DeviceResult<Vec<(&'static str, DeviceResult<()>)>> {
     let ten = device.zeros(10)?;
     let (mut a, mut b, mut c) = (device.zeros(10)?, device.zeros(10)?, device.zeros(10)?);
     let mut matrix = device.matrix_zeros(4, 5)?;
@@ -58,22 +58,28 @@ fn calls<D: Device>(device: &D) -> DeviceResult<Vec<(&'static str, DeviceResult<
                 beta1: 0.9,
                 beta2: 0.9,
                 epsilon: 1e-8,
-                weight_decay: 0.0,
                 grad_scale: 1.0,
                 t: 1,
-                rounding_key: 0,
             };
             let state = |like: &D::Buffer, moment| device.state(like, StatePrecision::Bf16, moment);
             let mut m = state(&ten, Moment::First)?;
             let mut v = state(&device.zeros(9)?, Moment::Second)?;
-            device.adamw(&mut a, &ten, &mut m, &mut v, step).and_then(|()| device.clear(&mut c))
+            let tensor = AdamTensor {
+                p: TensorMut::Vector(&mut a),
+                g: Tensor::Vector(&ten),
+                m: &mut m,
+                v: &mut v,
+                weight_decay: 0.0,
+                rounding_key: 0,
+            };
+            device.adamw(vec![tensor], step).and_then(|()| device.clear(&mut c))
         }),
     ])
 }
 
 /// The same of copies.
 fn copy_calls<D: Device>(
-    device: &D,
+    device: &On<'_, D>,
     format: CopyFormat,
 ) -> DeviceResult<Vec<(&'static str, DeviceResult<()>)>> {
     let (ten, mut a) = (device.zeros(10)?, device.zeros(10)?);
@@ -98,8 +104,8 @@ fn copy_calls<D: Device>(
 }
 
 pub(super) fn check<D: Device>(checks: &mut Checks<'_, D>) {
-    let copies = CopyFormat::ALL.map(|format| copy_calls(checks.device, format));
-    let lists = [calls(checks.device)].into_iter().chain(copies);
+    let copies = CopyFormat::ALL.map(|format| copy_calls(&checks.on, format));
+    let lists = [calls(&checks.on)].into_iter().chain(copies);
     let results = match lists.collect::<DeviceResult<Vec<_>>>() {
         Ok(results) => results,
         Err(error) => return checks.record("refusals".to_owned(), Err(error.to_string())),

@@ -13,7 +13,7 @@ use crate::copies::WeightCopies;
 use crate::device::{Device, KeySpan};
 use crate::error::{Result, TransformerError};
 use crate::forward::{Activations, Keep, Rollout};
-use crate::memory::{MemoryUse, activation_values, row_bytes};
+use crate::memory::{MemoryUse, activation_values};
 use crate::model::Model;
 use crate::rows::PackedRows;
 use crate::text::ResponseText;
@@ -134,8 +134,9 @@ impl<'a, D: Device> Wave<'a, D> {
         let n_prompt_rows: usize = prompts.iter().map(|prompt| prompt.tokens.len()).sum();
         let n_activations = n_live.max(n_prompt_rows.min(limits.prefill_rows));
         let n_values = activation_values(&model.config, Keep::Nothing);
-        let cache_bytes = (n_rows as u64).saturating_mul(cache_bytes_per_row(&model.config));
-        let bytes = cache_bytes.saturating_add(row_bytes(n_activations, n_values));
+        let row_bytes = cache_bytes_per_row(&model.config, model.device.activation_precision());
+        let cache_bytes = (n_rows as u64).saturating_mul(row_bytes);
+        let bytes = cache_bytes.saturating_add(model.activation_bytes(n_activations, n_values));
         model.check_memory(MemoryUse::Generation, bytes)?;
         Ok(Self {
             cache: KvCache::new(model, n_rows)?,
@@ -317,6 +318,20 @@ impl<'a, D: Device> Wave<'a, D> {
 
     /// Samples one token of every live sample.
     fn decode(&mut self, context: &dyn CallContext) -> Result<()> {
+        let device = &self.model.device;
+        let (tokens, logprobs) = device.repeatedly(|| self.step(context))?;
+        for ((live, token), logprob) in self.live.iter_mut().zip(tokens).zip(logprobs) {
+            if !logprob.is_finite() {
+                return Err(TransformerError::NotFinite);
+            }
+            live.push(token, logprob, self.vocabulary);
+            self.n_sampled += 1;
+        }
+        Ok(())
+    }
+
+    /// The next token of every live sample, and its log-prob.
+    fn step(&mut self, context: &dyn CallContext) -> Result<(Vec<u32>, Vec<f32>)> {
         let device = &*self.model.device;
         let hidden = self.model.config.hidden_size;
         let n_running = self.live.iter().take_while(|live| !live.tokens.is_empty()).count();
@@ -349,18 +364,10 @@ impl<'a, D: Device> Wave<'a, D> {
             .map(|live| sample_spec(live.sample.sampling, live.sample.seed, live.tokens.len()))
             .collect();
         let states = &self.activations.norm;
-        let (tokens, logprobs) = match self.copies {
+        Ok(match self.copies {
             Some(copies) => device.copy_head_sample(states, copies.head(), &specs)?,
             None => device.head_sample(states, self.model.weights.head(), &specs)?,
-        };
-        for ((live, token), logprob) in self.live.iter_mut().zip(tokens).zip(logprobs) {
-            if !logprob.is_finite() {
-                return Err(TransformerError::NotFinite);
-            }
-            live.push(token, logprob, self.vocabulary);
-            self.n_sampled += 1;
-        }
-        Ok(())
+        })
     }
 
     /// Takes finished samples out, tells of them and frees their rows.
@@ -419,7 +426,8 @@ fn cache_rows<D: Device>(
     samples: &[Sample<'_>],
     limits: &GenerateLimits,
 ) -> Result<usize> {
-    let bytes_per_row = cache_bytes_per_row(&model.config);
+    let precision = model.device.activation_precision();
+    let bytes_per_row = cache_bytes_per_row(&model.config, precision);
     let limit = usize::try_from(limits.kv_cache_bytes / bytes_per_row).unwrap_or(usize::MAX);
     for sample in samples {
         let prompt = prompts[sample.prompt].tokens.len();

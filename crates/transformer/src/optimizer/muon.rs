@@ -7,8 +7,7 @@ use azr_plugin::OptimizerSpec;
 use azr_rl::{NEWTON_SCHULZ, NEWTON_SCHULZ_STEPS, muon_scale};
 
 use super::packing::Rounding;
-use crate::device::{Device, DeviceResult};
-use crate::parameters::Tensor;
+use crate::device::{Device, DeviceResult, Tensor};
 
 /// One step on `p` with gradient `g`, multiplied by `grad_scale` first, and momentum `m`.
 /// `optimizer.beta1` is the momentum's decay.

@@ -59,8 +59,9 @@ impl State {
 pub(super) fn adamw(
     p: &mut [f64],
     g: &[f64],
-    first: &mut State,
-    second: &mut State,
+    [first, second]: [&mut State; 2],
+    weight_decay: f32,
+    rounding_key: u32,
     step: AdamStep,
 ) -> DeviceResult<()> {
     let (m, v) = (&mut first.values, &mut second.values);
@@ -76,9 +77,9 @@ pub(super) fn adamw(
         m[i] = beta1 * m[i] + (1.0 - beta1) * gradient;
         v[i] = beta2 * v[i] + (1.0 - beta2) * gradient * gradient;
         let update = (m[i] / correction1) / ((v[i] / correction2).sqrt() + f64::from(step.epsilon));
-        p[i] -= f64::from(step.learning_rate) * (update + f64::from(step.weight_decay) * p[i]);
+        p[i] -= f64::from(step.learning_rate) * (update + f64::from(weight_decay) * p[i]);
     }
-    first.round(Rounding::Stochastic(step.rounding_key));
-    second.round(Rounding::Stochastic(!step.rounding_key));
+    first.round(Rounding::Stochastic(rounding_key));
+    second.round(Rounding::Stochastic(!rounding_key));
     Ok(())
 }

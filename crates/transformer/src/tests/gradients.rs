@@ -6,9 +6,9 @@ use azr_weights::Family;
 
 use super::{loss_spec, tiny_model, update_request};
 use crate::device::{KeySpan, TokenTargets};
+use crate::device::{Tensor, TensorMut};
 use crate::forward::{Activations, Keep};
 use crate::model::{Model, TrainingOptions};
-use crate::parameters::{Tensor, TensorMut};
 use crate::reference::{Dense, Reference, Values, policy_loss, target_logprobs};
 use crate::rows::PackedRows;
 

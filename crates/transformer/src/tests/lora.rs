@@ -5,8 +5,8 @@ use azr_weights::{AdapterConfig, Family, Projection};
 
 use super::gradients::plain_loss;
 use super::{loss_spec, tiny_model, update_request};
+use crate::device::{Tensor, TensorMut};
 use crate::lora::frozen_bytes;
-use crate::parameters::{Tensor, TensorMut};
 use crate::reference::Reference;
 use crate::{LoraOptions, Model, TrainingOptions, TransformerError};
 

@@ -110,7 +110,7 @@ fn optimizer_state_stays_until_that_of_another_kind_is_there() {
     let mut model = tiny_model(Family::Llama, true);
     let mut request = update_request(&model, LossSpec::default(), &[0.0]);
     model.update(&request, 100, &Quiet).unwrap();
-    model.free_memory = Some(|| Some(1000));
+    model.free_memory = Some(std::sync::Arc::new(|| Some(1000)));
     request.optimizer.kind = OptimizerKind::Muon;
     model.update(&request, 100, &Quiet).unwrap_err();
     assert_eq!((model.n_steps(), model.optimizer_kind()), (1, OptimizerKind::Adamw));

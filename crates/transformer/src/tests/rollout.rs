@@ -171,7 +171,7 @@ fn copies_take_what_was_planned() {
             assert_eq!(bytes.sum::<usize>() as u64, copy_bytes(model.config(), format));
         }
         let mut model = copying_model(format, Family::Llama, true);
-        model.free_memory = Some(|| Some(1000));
+        model.free_memory = Some(std::sync::Arc::new(|| Some(1000)));
         let error =
             model.generate(&requests(), &vocabulary(), &GenerateLimits::default(), &Quiet, &Quiet);
         let error = azr_plugin::PluginError::from(error.unwrap_err());

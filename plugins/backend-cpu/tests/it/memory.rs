@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use azr_backend_cpu::{CpuBackend, Lora, OptimizerState, Options, Workload};
+use azr_backend_cpu::{ActivationPrecision, CpuBackend, Lora, OptimizerState, Options, Workload};
 use azr_cpu::Cpu;
 use azr_plugin::{
     Backend, Engine, ModelSpec, OptimizerKind, Quiet, Services, TrainSequence, UpdateRequest,
@@ -42,6 +42,7 @@ fn config() -> ModelConfig {
 
 fn workload() -> Workload {
     Workload {
+        activations: ActivationPrecision::F32,
         prompt_tokens: 1,
         response_tokens: 128,
         n_samples: 1,

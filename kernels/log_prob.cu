@@ -2,7 +2,7 @@
 //
 //   z = logit / temperature,  log p(i) = z_i - lse,  lse = log sum_j exp(z_j),  entropy = lse - sum_j p(j) z_j
 //
-// logits: [n_rows, n_vocab] float32, a chunk of all rows: they are made by a product, read here, and overwritten by their
+// logits: [n_rows, n_vocab] float32, a chunk of all rows: they are made by a product, read here, and give way to their
 // gradients, from which two more products make those of the states and of the head.
 #include "common.cuh"
 
@@ -71,24 +71,45 @@ extern "C" __global__ void __launch_bounds__(BLOCK) log_prob(
     entropies[row] = log_mass - sums.product / sums.mass;
 }
 
-// Overwrites logits by the gradient of a loss whose derivative by log p(target) is d_log_probs[r] and by the entropy
+// gradients = the gradient of a loss whose derivative by log p(target) is d_log_probs[r] and by the entropy
 // d_entropies[r]: with p the probabilities,
 //   d logit_i = (d_log_prob * ([i = target] - p_i) - d_entropy * p_i * (log p_i + entropy)) / temperature.
-// Reads and writes logits. Floor: 8 bytes a logit.
-extern "C" __global__ void __launch_bounds__(BLOCK) log_prob_backward(
-    float* logits, const unsigned* targets, const float* entropies, const float* lse, const float* d_log_probs,
-    const float* d_entropies, int n_vocab, float inv_temperature) {
+// A row with neither derivative has no gradient, whatever its logits are. gradients: [n_rows, n_vocab] float32, which may
+// be logits, or bfloat16 for products with weights of that type. Floor: 8 bytes a logit, or 6.
+template <class T>
+__device__ __forceinline__ void log_prob_backward(
+    const float* logits, const unsigned* targets, const float* entropies, const float* lse, const float* d_log_probs,
+    const float* d_entropies, T* gradients, int n_vocab, float inv_temperature) {
     const size_t row = blockIdx.x;
     logits += row * n_vocab;
+    gradients += row * n_vocab;
     const int target = targets[row];
     const float entropy = entropies[row], log_sum = lse[row];
     const float d_log_prob = d_log_probs[row] * inv_temperature;
     const float d_entropy = d_entropies[row] * inv_temperature;
+    const bool has_gradient = d_log_prob != 0.0f || d_entropy != 0.0f;
     for (int i = threadIdx.x; i < n_vocab; i += BLOCK) {
-        const float log_p = logits[i] * inv_temperature - log_sum;
-        const float p = expf(log_p);
-        float gradient = d_log_prob * ((i == target ? 1.0f : 0.0f) - p);
-        if (p > 0.0f) gradient -= d_entropy * p * (log_p + entropy);
-        logits[i] = gradient;
+        float gradient = 0.0f;
+        if (has_gradient) {
+            const float log_p = logits[i] * inv_temperature - log_sum;
+            const float p = expf(log_p);
+            gradient = d_log_prob * ((i == target ? 1.0f : 0.0f) - p);
+            if (p > 0.0f) gradient -= d_entropy * p * (log_p + entropy);
+        }
+        from_float(gradients[i], gradient);
     }
+}
+
+extern "C" __global__ void __launch_bounds__(BLOCK) log_prob_backward_f32(
+    const float* logits, const unsigned* targets, const float* entropies, const float* lse, const float* d_log_probs,
+    const float* d_entropies, float* gradients, int n_vocab, float inv_temperature) {
+    log_prob_backward(
+        logits, targets, entropies, lse, d_log_probs, d_entropies, gradients, n_vocab, inv_temperature);
+}
+
+extern "C" __global__ void __launch_bounds__(BLOCK) log_prob_backward_bf16(
+    const float* logits, const unsigned* targets, const float* entropies, const float* lse, const float* d_log_probs,
+    const float* d_entropies, bf16* gradients, int n_vocab, float inv_temperature) {
+    log_prob_backward(
+        logits, targets, entropies, lse, d_log_probs, d_entropies, gradients, n_vocab, inv_temperature);
 }

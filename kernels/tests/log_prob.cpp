@@ -34,12 +34,19 @@ static void check_rows(size_t n_rows, size_t n_vocab, double scale, float temper
     }
     launch(log_prob, n_rows, 1, BLOCK, logits.data(), targets.data(), log_probs.data(), entropies.data(), lse.data(),
            n_vocab, inv_temperature);
-    launch(log_prob_backward, n_rows, 1, BLOCK, logits.data(), targets.data(), entropies.data(), lse.data(),
-           d_log_probs.data(), d_entropies.data(), n_vocab, inv_temperature);
+    const auto backward = [&](auto kernel, auto* gradients) {
+        launch(kernel, n_rows, 1, BLOCK, logits.data(), targets.data(), entropies.data(), lse.data(),
+               d_log_probs.data(), d_entropies.data(), gradients, n_vocab, inv_temperature);
+    };
+    Array<bf16> halves(n_rows * n_vocab);
+    backward(log_prob_backward_bf16, halves.data());
+    // In place.
+    backward(log_prob_backward_f32, logits.data());
     const std::string what = text("rows", n_rows, n_vocab) + ", logits to " + std::to_string(scale);
     check_close(log_probs.values(), wanted_log_probs, 4e-6, what + ", log-probs");
     check_close(entropies.values(), wanted_entropies, 1e-5, what + ", entropies");
     check_close(logits.values(), wanted_gradients, 2e-5, what + ", gradients");
+    check_close(halves.values(), wanted_gradients, 4e-3, what + ", gradients as bfloat16");
 }
 
 TEST(log_probs_agree_with_float64) {
@@ -63,4 +70,18 @@ TEST(bits_do_not_depend_on_other_rows) {
                entropies.data() + row, lse.data() + row, n_vocab, 1.0f);
     }
     check_close(together.values(), alone.values(), 0.0, "log-probs");
+}
+
+TEST(a_row_without_derivatives_has_no_gradient_whatever_its_logits_are) {
+    const size_t n_vocab = 5;
+    auto logits = numbers<float>(1, n_vocab);
+    logits[3] = NAN;
+    Array<unsigned> targets(1);
+    Array<float> zeros(1), bad(1), gradients(n_vocab);
+    targets[0] = 1;
+    zeros[0] = 0.0f;
+    bad[0] = NAN;
+    launch(log_prob_backward_f32, 1, 1, BLOCK, logits.data(), targets.data(), bad.data(), bad.data(), zeros.data(),
+           zeros.data(), gradients.data(), n_vocab, 1.0f);
+    check_close(gradients.values(), std::vector<double>(n_vocab), 0.0, "gradients");
 }

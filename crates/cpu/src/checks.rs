@@ -1,17 +1,7 @@
-//! Preconditions of operations, checked before any kernel runs.
+//! The rows that operations work on.
 
-use azr_transformer::{AttentionSequence, AttentionShape, DeviceError, DeviceResult};
-
-/// Fails with `message` unless `condition` holds.
-pub(crate) fn ensure(condition: bool, message: impl FnOnce() -> String) -> DeviceResult<()> {
-    if condition { Ok(()) } else { Err(DeviceError::Failed(message())) }
-}
-
-/// `rows * width`, or an error where that overflows.
-pub(crate) fn area(rows: usize, width: usize) -> DeviceResult<usize> {
-    rows.checked_mul(width)
-        .ok_or_else(|| DeviceError::Failed(format!("{rows} rows of {width} numbers are too many")))
-}
+use azr_transformer::DeviceResult;
+use azr_transformer::checks::{area, too_short};
 
 /// The first `rows` rows of `width` numbers.
 pub(crate) fn first<'a>(
@@ -33,62 +23,4 @@ pub(crate) fn first_mut<'a>(
 ) -> DeviceResult<&'a mut [f32]> {
     let (len, found) = (area(rows, width)?, values.len());
     values.get_mut(..len).ok_or_else(|| too_short(name, found, rows, width))
-}
-
-fn too_short(name: &str, found: usize, rows: usize, width: usize) -> DeviceError {
-    DeviceError::Failed(format!("`{name}` has {found} numbers, fewer than {rows} rows of {width}"))
-}
-
-/// Every index is below `n`.
-pub(crate) fn indices(name: &str, indices: &[u32], n: usize) -> DeviceResult<()> {
-    match indices.iter().find(|&&index| index as usize >= n) {
-        None => Ok(()),
-        Some(index) => {
-            Err(DeviceError::Failed(format!("`{name}` has index {index} where there are {n}")))
-        }
-    }
-}
-
-/// Both are equal.
-pub(crate) fn equal<T: PartialEq + std::fmt::Debug>(
-    name: &str,
-    found: T,
-    expected: T,
-) -> DeviceResult<()> {
-    ensure(found == expected, || format!("`{name}` is {found:?}, not {expected:?}"))
-}
-
-/// Rows of queries and of keys that the sequences of an attention call reach.
-pub(crate) fn attention(
-    shape: AttentionShape,
-    sequences: &[AttentionSequence],
-) -> DeviceResult<(usize, usize)> {
-    let AttentionShape { n_heads, n_kv_heads, head_dim } = shape;
-    ensure(
-        n_kv_heads > 0 && n_heads > 0 && n_heads.is_multiple_of(n_kv_heads) && head_dim > 0,
-        || format!("{n_heads} heads of width {head_dim} cannot share {n_kv_heads} key-value heads"),
-    )?;
-    let overflow = || DeviceError::Failed("a span of rows is out of range".to_owned());
-    let (mut n_key_rows, mut queries) = (0, Vec::with_capacity(sequences.len()));
-    for sequence in sequences {
-        ensure(sequence.n_queries <= sequence.own.len, || {
-            format!(
-                "a sequence has {} queries but {} own keys",
-                sequence.n_queries, sequence.own.len
-            )
-        })?;
-        for span in [sequence.prefix, sequence.own] {
-            let end = span.start.checked_add(span.len).ok_or_else(overflow)?;
-            n_key_rows = n_key_rows.max(if span.len > 0 { end } else { 0 });
-        }
-        if sequence.n_queries > 0 {
-            let end = sequence.query_start.checked_add(sequence.n_queries).ok_or_else(overflow)?;
-            queries.push((sequence.query_start, end));
-        }
-    }
-    queries.sort_unstable();
-    ensure(queries.windows(2).all(|pair| pair[0].1 <= pair[1].0), || {
-        "two sequences of an attention call have a query row in common".to_owned()
-    })?;
-    Ok((queries.last().map_or(0, |(_, end)| *end), n_key_rows))
 }

@@ -1,6 +1,7 @@
 //! The operations of the device: preconditions, then the kernels.
 
 use azr_plugin::LossSpec;
+use azr_transformer::checks::{area, attention, ensure, equal, indices};
 use azr_transformer::packing::Rounding;
 use azr_transformer::{
     AdamStep, AdamTensor, AttentionSequence, AttentionShape, CopyFormat, Device, DeviceError,
@@ -9,7 +10,7 @@ use azr_transformer::{
 
 use crate::Cpu;
 use crate::attention::backward::Operands;
-use crate::checks::{area, attention, ensure, equal, first, first_mut, indices};
+use crate::checks::{first, first_mut};
 use crate::copies::WeightCopy;
 use crate::head::{LossOperands, Weights};
 use crate::matrix::Matrix;

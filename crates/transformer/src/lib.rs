@@ -1,6 +1,7 @@
 //! Decoder-only transformer (Llama and Qwen2 families): forward, hand-written backward, KV cache, batching and
 //! sampling, as one definition over a [`Device`].
 
+pub mod checks;
 pub mod conformance;
 pub mod device;
 pub mod quantise;

@@ -18,6 +18,8 @@
 #include <random>
 #include <vector>
 
+#include "threads.h"
+
 #if defined(__SANITIZE_THREAD__)
 #include <sanitizer/tsan_interface.h>
 extern "C" {
@@ -267,7 +269,7 @@ inline void* first_frame(char* stack) {
 }
 
 // Runs `block.kernel` once for each thread of the block.
-inline void run_block(size_t n_shared_bytes, std::mt19937& random) {
+inline void run_block(size_t n_shared_bytes, std::minstd_rand& random) {
     const Index size = block.block_size;
     const unsigned n_threads = size.x * size.y * size.z;
     block.fibers.assign(n_threads, Fiber{});
@@ -312,24 +314,28 @@ inline void run_block(size_t n_shared_bytes, std::mt19937& random) {
 #endif
 }
 
-// Runs `kernel` for each thread of each block, block after block.
+// Runs `kernel` for each thread of each block, the blocks on EMULATOR_THREADS threads of the host.
 inline void launch(Index grid, Index size, size_t n_shared_bytes, const std::function<void()>& kernel) {
     if (n_shared_bytes > EMULATOR_SHARED_BYTES || size.x * size.y * size.z > MAX_THREADS) {
         fail("a launch of more threads or shared memory than there are");
     }
     Unseen unseen;
-    std::mt19937 random(static_cast<unsigned>(setting("EMULATOR_SEED", 1)));
-    block.kernel = &kernel;
-    block.block_size = size;
-    block.grid_size = grid;
+    const auto seed = static_cast<unsigned>(setting("EMULATOR_SEED", 1));
+    const auto n_threads = static_cast<unsigned>(setting("EMULATOR_THREADS", 1));
     const size_t n_blocks = static_cast<size_t>(grid.x) * grid.y * grid.z;
-    for (size_t turn = 0; turn < n_blocks; turn++) {
+    in_parallel(n_blocks, n_threads, [&](size_t turn) {
+        Unseen unseen;
         const size_t number = order() == Order::Reverse ? n_blocks - 1 - turn : turn;
+        // A block's order is its own, whichever thread runs it; the factor keeps those of neighbors apart.
+        std::minstd_rand random(seed + static_cast<unsigned>(number) * 0x9e3779b9u);
+        block.kernel = &kernel;
+        block.block_size = size;
+        block.grid_size = grid;
         block.index.x = static_cast<unsigned>(number % grid.x);
         block.index.y = static_cast<unsigned>(number / grid.x % grid.y);
         block.index.z = static_cast<unsigned>(number / grid.x / grid.y);
         run_block(n_shared_bytes, random);
-    }
+    });
 }
 
 }  // namespace emulator

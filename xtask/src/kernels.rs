@@ -15,15 +15,33 @@ use anyhow::{Context, Result, bail};
 
 use crate::{say, target_directory};
 
+mod driver;
+
 const HELP: &str = "\
 usage: cargo xtask kernels <command>
 
   test [FILTER]   every kernel on the emulator against float64: three orders of threads and two sanitizers
   mutate          take each barrier out of its kernel and see the tests fail
+  driver [--sanitizer address]
+                  build libcuda and libcublasLt for machines without a GPU, and print their folder
 ";
 
 /// The file of the tests that has `main`.
 const MAIN: &str = "main";
+
+/// How code for the emulator is compiled. CUDA compares sizes with ints and reads numbers as vectors everywhere; its
+/// dynamic shared memory is an `extern` array without a constructor.
+const FLAGS: [&str; 9] = [
+    "-std=c++20",
+    "-g",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    "-Wno-sign-compare",
+    "-Wno-unknown-pragmas",
+    "-fno-strict-aliasing",
+    "-fno-extern-tls-init",
+];
 
 /// Runs a command on kernels.
 pub(crate) fn run(arguments: &[String]) -> Result<()> {
@@ -32,12 +50,13 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     match command {
         "test" => test(rest.first().map_or("", String::as_str)),
         "mutate" => mutate(),
+        "driver" => driver::run(rest),
         "" | "help" | "--help" | "-h" => {
             say(HELP);
             Ok(())
         }
         unknown => {
-            bail!("`cargo xtask kernels` has no command `{unknown}`; it has test and mutate")
+            bail!("`cargo xtask kernels` has no command `{unknown}`; it has test, mutate and driver")
         }
     }
 }
@@ -167,15 +186,26 @@ fn compile(
     let folder = build.join(sanitizer.name());
     fs::create_dir_all(&folder)?;
     let newest = newest_change(sources)?;
+    all(tests, |test| object(sources, &folder, sanitizer, test, newest))
+        .context("kernels do not compile for the emulator")?;
+    let program = folder.join("tests");
+    let objects = tests.iter().map(|test| folder.join(test).with_extension("o"));
+    run_compiler(
+        Command::new(compiler()).args(sanitizer.flag()).args(objects).arg("-o").arg(&program),
+    )?;
+    Ok(program)
+}
+
+/// Does `work` on all items, as many at once as there are processors, and tells all that went wrong.
+fn all<T: Sync>(items: &[T], work: impl Fn(&T) -> Result<()> + Sync) -> Result<()> {
     let failed = Mutex::new(Vec::new());
-    let next = Mutex::new(tests.iter());
+    let next = Mutex::new(items.iter());
     let n_threads = thread::available_parallelism().map_or(1, Into::into);
     thread::scope(|scope| {
         for _ in 0..n_threads {
             scope.spawn(|| {
-                while let Some(test) = next.lock().ok().and_then(|mut next| next.next()) {
-                    let result = object(sources, &folder, sanitizer, test, newest);
-                    if let (Err(error), Ok(mut failed)) = (result, failed.lock()) {
+                while let Some(item) = next.lock().ok().and_then(|mut next| next.next()) {
+                    if let (Err(error), Ok(mut failed)) = (work(item), failed.lock()) {
                         failed.push(format!("{error:#}"));
                     }
                 }
@@ -184,14 +214,9 @@ fn compile(
     });
     let failed = failed.into_inner().unwrap_or_default();
     if !failed.is_empty() {
-        bail!("kernels do not compile for the emulator:\n{}", failed.join("\n"));
+        bail!("{}", failed.join("\n"));
     }
-    let program = folder.join("tests");
-    let objects = tests.iter().map(|test| folder.join(test).with_extension("o"));
-    run_compiler(
-        Command::new(compiler()).args(sanitizer.flag()).args(objects).arg("-o").arg(&program),
-    )?;
-    Ok(program)
+    Ok(())
 }
 
 /// Compiles one test, unless nothing has changed since.
@@ -207,13 +232,10 @@ fn object(
         return Ok(());
     }
     let source = sources.join("tests").join(test).with_extension("cpp");
-    // CUDA compares sizes with ints and reads numbers as vectors everywhere; its dynamic shared memory is an `extern` array
-    // without a constructor.
-    let flags = "-std=c++20 -O1 -g -Wall -Wextra -Werror -Wno-sign-compare -Wno-unknown-pragmas \
-                 -fno-strict-aliasing -fno-extern-tls-init";
     run_compiler(
         Command::new(compiler())
-            .args(flags.split_whitespace())
+            .args(FLAGS)
+            .arg("-O1")
             .args(sanitizer.flag())
             .arg("-I")
             .arg(sources.join("emulator"))

@@ -9,17 +9,10 @@
 //
 // Grid: (tiles, n_kv_heads), blocks of ROWS * LANES threads. Floor: keys and values once for each tile, or
 // 4 * keys seen * n_heads * head_dim floating-point operations.
-#include "common.cuh"
+#include "attention.cuh"
 
-// Consecutive queries of one sequence, at most ROWS of them in all heads of a group.
-struct QueryTile {
-    unsigned query_start, n_queries;
-    unsigned prefix_start, prefix_len;
-    // First own key, and how many of them the tile's first query sees.
-    unsigned own_start, n_own_seen;
-};
-
-// Rows of a tile, a row being a query of one of the heads of the group; threads of a row; keys that are taken together.
+// Rows of a tile at most, a row being a query of one of the heads of the group; threads of a row; keys that are taken
+// together.
 constexpr int ROWS = 16;
 constexpr int LANES = 8;
 constexpr int KEYS = 32;
@@ -32,9 +25,7 @@ __device__ __forceinline__ void load_keys(
         const int column = i % DIM;
         float value = 0.0f;
         if (key < n_keys && column < head_dim) {
-            const bool is_prefix = key < tile.prefix_len;
-            const size_t row = is_prefix ? tile.prefix_start + key : tile.own_start + key - tile.prefix_len;
-            value = to_float(from[(row * n_kv_heads + blockIdx.y) * head_dim + column]);
+            value = to_float(from[(key_row(tile, key) * n_kv_heads + blockIdx.y) * head_dim + column]);
         }
         to[i] = value;
     }

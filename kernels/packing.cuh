@@ -61,3 +61,96 @@ __device__ __forceinline__ float join(Halves halves) {
     const int low = static_cast<short>(halves.low);
     return __uint_as_float((static_cast<unsigned>(halves.high) << 16) + static_cast<unsigned>(low));
 }
+
+// A hash whose every output bit depends on every input bit ("lowbias32" of C. Wellons' hash prospector).
+__device__ __forceinline__ unsigned mix(unsigned x) {
+    x ^= x >> 16;
+    x *= 0x7feb352d;
+    x ^= x >> 15;
+    x *= 0x846ca68b;
+    return x ^ x >> 16;
+}
+
+// 16 uniform bits for an element.
+__device__ __forceinline__ unsigned noise(unsigned key, size_t index) {
+    return mix(key ^ mix(static_cast<unsigned>(index))) >> 16;
+}
+
+// To one of the two bfloat16 around the value, without bias.
+__device__ __forceinline__ unsigned short stochastic_bf16(float value, unsigned key, size_t index) {
+    const unsigned bits = __float_as_uint(value);
+    return is_finite(bits) ? (bits + noise(key, index)) >> 16 : upper_half(bits);
+}
+
+// Least scale of a block of int8 state.
+constexpr float MIN_SCALE = 1e-28f;
+
+// Codes of first moments are in -127 .. 127, those of second moments in 0 .. 255.
+template <bool IS_SIGNED>
+constexpr float N_CODES = IS_SIGNED ? 127.0f : 255.0f;
+
+// (code / n)^4 for code in 0 .. n. The quotient is the one that float32's division has: for every such code, what the product
+// with the reciprocal leaves corrects it to that.
+template <bool IS_SIGNED>
+__device__ __forceinline__ float fourth_power(float code) {
+    constexpr float n = N_CODES<IS_SIGNED>, inverse = 1.0f / n;
+    const float quotient = __fmul_rn(code, inverse);
+    const float root = __fmaf_rn(__fmaf_rn(-quotient, n, code), inverse, quotient);
+    const float square = __fmul_rn(root, root);
+    return __fmul_rn(square, square);
+}
+
+typedef Vector<float, LANE_VALUES> LaneValues;
+typedef Vector<unsigned char, LANE_VALUES> LaneCodes;
+
+// Packs the block of 256 values that the lanes of a warp hold, all of which call it; returns the scale. `first` is the index
+// of the lane's first value.
+template <bool IS_SIGNED>
+__device__ __forceinline__ float pack_block(
+    const LaneValues& values, bool is_stochastic, unsigned key, size_t first, LaneCodes& codes) {
+    constexpr float n = N_CODES<IS_SIGNED>;
+    float largest = 0.0f;
+#pragma unroll
+    for (int lane = 0; lane < LANE_VALUES; lane++) largest = fmaxf(largest, fabsf(values.lanes[lane]));
+#pragma unroll
+    for (int bits = WARP / 2; bits > 0; bits /= 2) largest = fmaxf(largest, __shfl_xor_sync(~0u, largest, bits));
+    if (largest == 0.0f || (IS_SIGNED && largest < MIN_SCALE)) {
+        codes = {};
+        return 0.0f;
+    }
+    const float scale = fmaxf(largest, MIN_SCALE);
+#pragma unroll
+    for (int lane = 0; lane < LANE_VALUES; lane++) {
+        const float value = values.lanes[lane];
+        const float ratio = __fdiv_rn(fabsf(value), scale);
+        const float root = __fmul_rn(__fsqrt_rn(__fsqrt_rn(ratio)), n);
+        float magnitude;
+        if (is_stochastic) {
+            const float below = fminf(floorf(root), n - 1.0f);
+            const float low = fourth_power<IS_SIGNED>(below), high = fourth_power<IS_SIGNED>(below + 1.0f);
+            const float threshold = noise(key, first + lane) / 65536.0f;
+            const bool is_above = __fsub_rn(ratio, low) > __fmul_rn(threshold, __fsub_rn(high, low));
+            magnitude = is_above ? below + 1.0f : below;
+        } else {
+            magnitude = floorf(__fadd_rn(root, 0.5f));
+        }
+        // A second moment of 0 beside a first moment that is not would make a step without bounds.
+        if (!IS_SIGNED && value != 0.0f) magnitude = fmaxf(magnitude, 1.0f);
+        const int code = __float2int_rz(IS_SIGNED ? copysignf(magnitude, value) : magnitude);
+        codes.lanes[lane] = static_cast<unsigned char>(code);
+    }
+    return scale;
+}
+
+template <bool IS_SIGNED>
+__device__ __forceinline__ LaneValues unpack_block(const LaneCodes& codes, float scale) {
+    LaneValues values;
+#pragma unroll
+    for (int lane = 0; lane < LANE_VALUES; lane++) {
+        const unsigned char code = codes.lanes[lane];
+        const float number = IS_SIGNED ? static_cast<signed char>(code) : code;
+        const float magnitude = __fmul_rn(fourth_power<IS_SIGNED>(fabsf(number)), scale);
+        values.lanes[lane] = copysignf(magnitude, number);
+    }
+    return values;
+}

@@ -191,6 +191,56 @@ mod tests {
     }
 
     #[test]
+    fn state_has_the_bits_of_the_kernels() {
+        // `state_has_the_bits_of_packing_rs` in kernels/tests/optimizer.cpp packs the same values and has the same number.
+        let values = |n: u32, is_signed: bool| -> Vec<f32> {
+            let value = |i: u32| {
+                let random = mix(i + 1);
+                let is_small = i / BLOCK as u32 % 4 == 3;
+                let exponent =
+                    if is_small { random >> 24 & 31 } else { 70 + (random >> 24) % 60 };
+                let sign = if is_signed { random << 31 } else { 0 };
+                let bits = sign | exponent << 23 | random & 0x7f_ffff;
+                if i % 11 == 0 { 0.0 } else { f32::from_bits(bits) }
+            };
+            (0..n).map(value).collect()
+        };
+        let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+        let mut add = |bytes: &[u8]| {
+            for &byte in bytes {
+                hash = (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+            }
+        };
+        let float_bytes = |values: &[f32]| -> Vec<u8> {
+            values.iter().flat_map(|value| value.to_le_bytes()).collect()
+        };
+        let sizes = [1, 256, 1000, 5003];
+        let ways = [Rounding::Nearest, Rounding::Stochastic(77)];
+        for is_signed in [true, false] {
+            for (n, rounding) in sizes.iter().flat_map(|&n| ways.map(|rounding| (n, rounding))) {
+                let (mut codes, mut scales, mut unpacked) = (vec![], vec![], vec![]);
+                for (index, block) in values(n, is_signed).chunks(BLOCK).enumerate() {
+                    let (mut part, mut out) = (vec![0; block.len()], vec![0.0; block.len()]);
+                    let scale = pack_block(block, is_signed, rounding, index * BLOCK, &mut part);
+                    unpack_block(&part, is_signed, scale, &mut out);
+                    codes.extend(part);
+                    scales.push(scale);
+                    unpacked.extend(out);
+                }
+                add(&codes);
+                add(&float_bytes(&scales));
+                add(&float_bytes(&unpacked));
+            }
+        }
+        for n in sizes {
+            let halves = values(n, true).into_iter().enumerate();
+            let halves = halves.map(|(i, value)| pack_bf16(value, Rounding::Stochastic(77), i));
+            add(&halves.flat_map(u16::to_le_bytes).collect::<Vec<_>>());
+        }
+        assert_eq!(hash, 16_334_552_861_137_076_700);
+    }
+
+    #[test]
     fn rounding_is_without_bias() {
         let value = 1.002_f32;
         let n = 20_000;

@@ -37,6 +37,20 @@ __device__ __forceinline__ void add(const T* x, T* y, int n_vectors) {
     store<N>(y, i, sums);
 }
 
+// y[i] += bias, a float32 row, for all rows. Floor: 2 activations a number.
+template <class T, int N>
+__device__ __forceinline__ void add_bias(const float* bias, T* y, int n_rows, int n_vectors) {
+    const size_t thread = static_cast<size_t>(blockIdx.x) * BLOCK + threadIdx.x;
+    if (thread / n_vectors >= n_rows) return;
+    const auto summands = load<N>(bias, thread % n_vectors);
+    auto sums = load<N>(y, thread);
+#pragma unroll
+    for (int lane = 0; lane < N; lane++) {
+        from_float(sums.lanes[lane], to_float(sums.lanes[lane]) + summands.lanes[lane]);
+    }
+    store<N>(y, thread, sums);
+}
+
 #define DEFINE(name, T, N)                                                                                       \
     extern "C" __global__ void __launch_bounds__(BLOCK)                                                          \
         name(const T* source, const unsigned* rows, T* out, int n_rows, int n_vectors) {                         \
@@ -58,4 +72,11 @@ FOR_ACTIVATIONS(DEFINE, scatter_rows)
         add<T, N>(x, y, n_vectors);                                                                              \
     }
 FOR_ACTIVATIONS(DEFINE, add)
+#undef DEFINE
+
+#define DEFINE(name, T, N)                                                                                       \
+    extern "C" __global__ void __launch_bounds__(BLOCK) name(const float* bias, T* y, int n_rows, int n_vectors) { \
+        add_bias<T, N>(bias, y, n_rows, n_vectors);                                                              \
+    }
+FOR_ACTIVATIONS(DEFINE, add_bias)
 #undef DEFINE

@@ -48,6 +48,11 @@ inline float2 make_float2(float x, float y) { return {x, y}; }
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 
 inline float rsqrtf(float x) { return 1.0f / sqrtf(x); }
+inline void sincospi(double x, double* sine, double* cosine) {
+    const double radians = fmod(x, 2.0) * 3.14159265358979323846;
+    *sine = sin(radians);
+    *cosine = cos(radians);
+}
 inline float __expf(float x) { return expf(x); }
 inline float __logf(float x) { return logf(x); }
 inline float __fdividef(float x, float y) { return x / y; }

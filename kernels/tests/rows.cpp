@@ -51,3 +51,25 @@ TEST(rows_are_moved_and_added) {
             gather_rows_bf16_wide, scatter_rows_bf16_wide, add_bf16_wide, n_rows, n_vectors, "bf16, wide");
     }
 }
+
+template <class T, int N, class Kernel>
+static void check_bias(Kernel kernel, size_t n_rows, size_t n_vectors, const char* name) {
+    const size_t width = n_vectors * N;
+    auto bias = numbers<float>(4, width);
+    auto y = numbers<T>(5, n_rows * width);
+    std::vector<double> wanted = y.values();
+    for (size_t i = 0; i < wanted.size(); i++) wanted[i] += bias[i % width];
+    launch(kernel, blocks(n_rows * n_vectors, BLOCK), 1, BLOCK, bias.data(), y.data(), n_rows, n_vectors);
+    check_close(y.values(), wanted, tolerance<T>(), text(name, n_rows, width) + ", biased");
+}
+
+TEST(biases_are_added) {
+    for (size_t n_rows : {1, 7}) {
+        for (size_t n_vectors : is_tiny ? std::vector<size_t>{3} : std::vector<size_t>{1, 5, 300}) {
+            check_bias<float, 1>(add_bias_f32_narrow, n_rows, n_vectors, "f32, narrow");
+            check_bias<float, 4>(add_bias_f32_wide, n_rows, n_vectors, "f32, wide");
+            check_bias<bf16, 1>(add_bias_bf16_narrow, n_rows, n_vectors, "bf16, narrow");
+            check_bias<bf16, 8>(add_bias_bf16_wide, n_rows, n_vectors, "bf16, wide");
+        }
+    }
+}

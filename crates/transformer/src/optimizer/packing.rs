@@ -197,8 +197,7 @@ mod tests {
             let value = |i: u32| {
                 let random = mix(i + 1);
                 let is_small = i / BLOCK as u32 % 4 == 3;
-                let exponent =
-                    if is_small { random >> 24 & 31 } else { 70 + (random >> 24) % 60 };
+                let exponent = if is_small { random >> 24 & 31 } else { 70 + (random >> 24) % 60 };
                 let sign = if is_signed { random << 31 } else { 0 };
                 let bits = sign | exponent << 23 | random & 0x7f_ffff;
                 if i % 11 == 0 { 0.0 } else { f32::from_bits(bits) }

@@ -99,6 +99,12 @@ struct Warp {
     unsigned alive;
 };
 
+// A copy to shared memory of 16 bytes, or of zeros from nowhere, that may not have arrived yet.
+struct AsyncCopy {
+    void* to;
+    const void* from;
+};
+
 struct Fiber {
     Index thread;
     unsigned number;
@@ -110,6 +116,8 @@ struct Fiber {
     // Where it waits, for the report of a deadlock.
     const char* place;
     void* sanitizer_state;
+    // Copies that nobody waited for, by groups, of which the last is not committed.
+    std::vector<std::vector<AsyncCopy>> groups_of_copies;
 };
 
 // The block that this host thread runs.

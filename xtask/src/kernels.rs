@@ -2,10 +2,12 @@
 //!
 //! Every file of `kernels/tests` includes a kernel as it is and compiles it with the emulator of `kernels/emulator`, a CPU
 //! that behaves like CUDA. The tests run with the threads of a block in three orders, under AddressSanitizer, which finds
-//! what is read or written out of bounds, and under ThreadSanitizer, which finds what no barrier orders. `mutate` shows
-//! that they would: it takes one barrier out after the other and expects a failure.
+//! what is read or written out of bounds, and under ThreadSanitizer, which finds what no barrier orders; tests of kernels
+//! with asynchronous copies run twice, with copies that arrive late and at once. `mutate` shows that they would: it takes
+//! one barrier or wait out after the other and expects a failure.
 
 use std::fs;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Mutex;
@@ -21,7 +23,7 @@ const HELP: &str = "\
 usage: cargo xtask kernels <command>
 
   test [FILTER]   every kernel on the emulator against float64: three orders of threads and two sanitizers
-  mutate          take each barrier out of its kernel and see the tests fail
+  mutate [FILTER] take each barrier and wait out of its kernel and see the tests fail
   driver [--sanitizer address]
                   build libcuda and libcublasLt for machines without a GPU, and print their folder
 ";
@@ -49,7 +51,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         arguments.split_first().map_or(("", &[][..]), |(name, rest)| (name, rest));
     match command {
         "test" => test(rest.first().map_or("", String::as_str)),
-        "mutate" => mutate(),
+        "mutate" => mutate(rest.first().map_or("", String::as_str)),
         "driver" => driver::run(rest),
         "" | "help" | "--help" | "-h" => {
             say(HELP);
@@ -124,32 +126,55 @@ fn command(program: &Path, order: u8, shapes: &[&str], filter: &str) -> Command 
     command
 }
 
-/// Takes out each barrier in turn; every such mutant has to fail.
-fn mutate() -> Result<()> {
+/// Takes out each barrier in turn, in the files that `filter` names; every such mutant has to fail.
+fn mutate(filter: &str) -> Result<()> {
     let (sources, build) = (source_directory(), target_directory().join("kernels"));
     let mut survivors = Vec::new();
-    for file in files(&sources, &["cu", "cuh"])? {
-        let text = fs::read_to_string(sources.join(&file))?;
-        for (index, _) in text.match_indices("__syncthreads();") {
-            let line = text[..index].lines().count();
-            let mutant =
-                format!("{}{}", &text[..index], text[index..].replacen("__syncthreads();", "", 1));
+    for file in files(&sources, &["cu", "cuh"])?.iter().filter(|file| file.contains(filter)) {
+        let text = fs::read_to_string(sources.join(file))?;
+        for statement in synchronizations(&text) {
+            let line = text[..statement.start].matches('\n').count() + 1;
+            let name = &text[statement.clone()];
+            let mut mutant = text.clone();
+            // What is left may be all that a loop or a condition has.
+            mutant.replace_range(statement.clone(), "(void)0;");
             let folder = build.join("mutant");
             // What an earlier one left would be compiled too.
             let _ = fs::remove_dir_all(&folder);
             copy_directory(&sources, &folder.join("source"))?;
-            fs::write(folder.join("source").join(&file), mutant)?;
-            let found = finder(&folder, &file)?;
-            say(&format!("{file}:{line}: {}\n", found.as_deref().unwrap_or("NOT FOUND")));
+            fs::write(folder.join("source").join(file), mutant)?;
+            let found = finder(&folder, file)?;
+            say(&format!("{file}:{line}: {name} {}\n", found.as_deref().unwrap_or("NOT FOUND")));
             if found.is_none() {
                 survivors.push(format!("{file}:{line}"));
             }
         }
     }
     if !survivors.is_empty() {
-        bail!("no test fails without the barrier of {}", survivors.join(", "));
+        bail!("no test fails without the statement of {}", survivors.join(", "));
     }
     Ok(())
+}
+
+/// What orders the threads of a kernel, or its asynchronous copies.
+const SYNCHRONIZATIONS: [&str; 4] =
+    ["__syncthreads", "__syncwarp", "copy_async_commit", "copy_async_wait"];
+
+/// Where `text` has calls of synchronizations as statements, in their order.
+fn synchronizations(text: &str) -> Vec<Range<usize>> {
+    let mut found = Vec::new();
+    for name in SYNCHRONIZATIONS {
+        for (start, _) in text.match_indices(name) {
+            let Some(length) = text[start..].find(';') else { continue };
+            let rest = &text[start + name.len()..start + length];
+            // A definition has a body before its first semicolon, and a mention in a comment no parentheses.
+            if rest.starts_with(['(', '<']) && rest.ends_with(')') && !rest.contains(['{', '\n']) {
+                found.push(start..start + length + 1);
+            }
+        }
+    }
+    found.sort_by_key(|statement| statement.start);
+    found
 }
 
 /// Which run fails on the kernels in `folder`, of which `file` is a mutant, if one does.
@@ -314,4 +339,18 @@ fn copy_directory(from: &Path, to: &Path) -> Result<()> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::synchronizations;
+
+    #[test]
+    fn calls_are_statements_and_definitions_and_comments_are_not() {
+        let text = "void copy_async_commit() { asm(\"\"); }\n// __syncthreads and ; more\n\
+                    if (a) copy_async_wait<N - 1>();\n__syncthreads();";
+        let found: Vec<&str> =
+            synchronizations(text).into_iter().map(|statement| &text[statement]).collect();
+        assert_eq!(found, ["copy_async_wait<N - 1>();", "__syncthreads();"]);
+    }
 }

@@ -181,10 +181,10 @@ fn synchronizations(text: &str) -> Vec<Range<usize>> {
 fn finder(folder: &Path, file: &str) -> Result<Option<String>> {
     let sources = folder.join("source");
     let all = test_names(&sources)?;
-    let own = file.strip_suffix(".cu").filter(|name| all.iter().any(|test| test == name));
-    // What a header has, any test may find.
-    let tests = own.map_or_else(|| all.iter().map(String::as_str).collect(), |own| vec![own]);
-    for test in tests.into_iter().filter(|&test| test != MAIN) {
+    for test in all.iter().filter(|&test| test != MAIN) {
+        if !includes(&sources, &format!("{test}.cu"), file)? {
+            continue;
+        }
         for sanitizer in [Sanitizer::None, Sanitizer::Thread] {
             let parts = [MAIN.to_owned(), test.to_owned()];
             let program = compile(&sources, &folder.join("build"), sanitizer, &parts)?;
@@ -199,6 +199,24 @@ fn finder(folder: &Path, file: &str) -> Result<Option<String>> {
         }
     }
     Ok(None)
+}
+
+/// Whether `file` is `header`, or includes it or what includes it.
+fn includes(sources: &Path, file: &str, header: &str) -> Result<bool> {
+    if file == header {
+        return Ok(true);
+    }
+    // Headers of the toolkit are no files of ours, and not every test is named after a kernel.
+    let Ok(text) = fs::read_to_string(sources.join(file)) else { return Ok(false) };
+    for line in text.lines() {
+        let name = line.strip_prefix("#include \"").and_then(|rest| rest.strip_suffix('"'));
+        if let Some(name) = name
+            && includes(sources, name, header)?
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// Compiles the named tests of `sources`; returns the program.

@@ -7,7 +7,7 @@
 // q, out: [rows, n_heads, head_dim]; k, v: [rows, n_kv_heads, head_dim] activations; lse: [rows, n_heads] float32, the
 // log-sum-exp of the scaled scores.
 //
-// Grid: (tiles, n_kv_heads), blocks of ROWS * LANES threads. Floor: keys and values once for each tile, or
+// Grid: (tiles, n_kv_heads, n_heads / n_kv_heads / ROWS rounded up), blocks of ROWS * LANES threads. Floor: keys and values once for each tile, or
 // 4 * keys seen * n_heads * head_dim floating-point operations.
 #include "attention.cuh"
 
@@ -49,11 +49,13 @@ __device__ __forceinline__ void attention(
     float* keys = reinterpret_cast<float*>(dynamic_shared);
     float* values = keys + KEYS * DIM;
     const QueryTile tile = tiles[blockIdx.x];
-    const int group = n_heads / n_kv_heads;
+    // A group of more heads than a tile has rows is shared by the blocks of z.
+    const int first_head = blockIdx.z * ROWS;
+    const int group = min(n_heads / n_kv_heads - first_head, ROWS);
     const int row = threadIdx.x / LANES, lane = threadIdx.x % LANES;
     const bool is_row = row < tile.n_queries * group;
     const int query = is_row ? row / group : 0;
-    const size_t head = blockIdx.y * group + (is_row ? row % group : 0);
+    const size_t head = blockIdx.y * (n_heads / n_kv_heads) + first_head + (is_row ? row % group : 0);
     const size_t position = static_cast<size_t>(tile.query_start + query) * n_heads + head;
     const unsigned n_seen = tile.prefix_len + tile.n_own_seen + query;
     const unsigned n_keys = tile.prefix_len + tile.n_own_seen + tile.n_queries - 1;

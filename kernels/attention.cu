@@ -78,12 +78,18 @@ __device__ __forceinline__ void attention(
         load_keys<T, DIM>(values, v, tile, first, n_keys, n_kv_heads, head_dim);
         __syncthreads();
         float scores[KEYS / LANES];
-        for (int key = 0; key < KEYS; key++) {
-            float product = 0.0f;
+        // Unrolled, so that the scores are in registers.
 #pragma unroll
-            for (int i = 0; i < DIM / LANES; i++) product += queries[i] * keys[key * DIM + i * LANES + lane];
-            const float score = over_row(product, plus);
-            if (key % LANES == lane) scores[key / LANES] = first + key < n_seen ? score : -INFINITY;
+        for (int own = 0; own < KEYS / LANES; own++) {
+            scores[own] = -INFINITY;
+            for (int of = 0; of < LANES; of++) {
+                const int key = own * LANES + of;
+                float product = 0.0f;
+#pragma unroll
+                for (int i = 0; i < DIM / LANES; i++) product += queries[i] * keys[key * DIM + i * LANES + lane];
+                const float score = over_row(product, plus);
+                if (of == lane && first + key < n_seen) scores[own] = score;
+            }
         }
         float largest_here = scores[0];
 #pragma unroll
@@ -119,8 +125,9 @@ __device__ __forceinline__ void attention(
     if (lane == 0) lse[position] = largest + logf(mass);
 }
 
+// Four blocks of a multiprocessor at least, or ptxas spills registers to have more of them.
 #define DEFINE(name, T, DIM)                                                                                     \
-    extern "C" __global__ void __launch_bounds__(ROWS* LANES) name(                                              \
+    extern "C" __global__ void __launch_bounds__(ROWS* LANES, 4) name(                                           \
         const QueryTile* tiles, const T* q, const T* k, const T* v, T* out, float* lse, int n_heads,             \
         int n_kv_heads, int head_dim, float scale) {                                                             \
         attention<T, DIM>(tiles, q, k, v, out, lse, n_heads, n_kv_heads, head_dim, scale);                       \

@@ -3,24 +3,33 @@
 // Sums run in an order that the width of a row alone decides, so that no result depends on how many rows there are.
 #pragma once
 
+#ifdef __CUDACC__
+// Not that of <cuda_bf16.h>: NVRTC brings no such header, and compiles these files where there is no toolkit.
+struct bf16 {
+    unsigned short bits;
+};
+#else
+// The emulator's.
 #include <cuda_bf16.h>
+typedef __nv_bfloat16 bf16;
+#endif
+
+#include "ptx.cuh"
 
 #ifndef INFINITY
 // NVRTC has no <math.h>.
 #define INFINITY __int_as_float(0x7f800000)
 #endif
 
-typedef __nv_bfloat16 bf16;
-
 // Threads of the blocks that work on rows.
 constexpr int BLOCK = 256;
 constexpr int WARP = 32;
 
 __device__ __forceinline__ float to_float(float x) { return x; }
-__device__ __forceinline__ float to_float(bf16 x) { return __bfloat162float(x); }
+__device__ __forceinline__ float to_float(bf16 x) { return __uint_as_float(static_cast<unsigned>(x.bits) << 16); }
 
 __device__ __forceinline__ void from_float(float& to, float x) { to = x; }
-__device__ __forceinline__ void from_float(bf16& to, float x) { to = __float2bfloat16(x); }
+__device__ __forceinline__ void from_float(bf16& to, float x) { to.bits = bfloat16_bits(x); }
 
 // N numbers that are loaded and stored at once; 16 bytes are the most that an instruction moves.
 template <class T, int N>

@@ -5,8 +5,6 @@
 // be 2 * (lane % 4). A register of a bfloat16 fragment holds two neighbors, the lower index in the lower half.
 #pragma once
 
-#include "common.cuh"
-
 #ifdef CUDA_EMULATOR
 #include "ptx.h"
 #else
@@ -80,6 +78,13 @@ __device__ __forceinline__ float exp2_approx(float x) {
     float y;
     asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
     return y;
+}
+
+// The nearest bfloat16, ties to even; every NaN becomes 0x7fff.
+__device__ __forceinline__ unsigned short bfloat16_bits(float x) {
+    unsigned short bits;
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(bits) : "f"(x));
+    return bits;
 }
 
 // Two numbers as bfloat16 in one register.

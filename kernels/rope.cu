@@ -2,7 +2,8 @@
 // place, a thread for each pair of a row, which turns it in all heads; and with what else is between a product and attention.
 //
 // x: [rows, n_heads * head_dim] activations; positions: [rows]; frequencies: [head_dim / 2] float64,
-// theta^(-2 i / head_dim). Angles are float64: a position of thousands leaves float32 no exact fraction of a turn.
+// theta^(-2 i / head_dim). Angles are float64: a position of thousands leaves float32 no exact fraction of a turn. They
+// are taken in half turns, of which whole ones go away without the table and the stack that large radians need.
 // Reads and writes x. Floor: 2 activations a number.
 #include "common.cuh"
 

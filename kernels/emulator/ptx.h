@@ -137,6 +137,8 @@ inline float exp2_approx(float x) {
     return y < 0x1p-126f ? 0.0f : y;
 }
 
+inline unsigned short bfloat16_bits(float x) { return __float2bfloat16(x).bits; }
+
 inline unsigned pack(float low, float high) {
     return __float2bfloat16(low).bits | static_cast<unsigned>(__float2bfloat16(high).bits) << 16;
 }

@@ -1,4 +1,4 @@
-#include "../ptx.cuh"
+#include "../common.cuh"
 
 #include "harness.h"
 
@@ -77,6 +77,12 @@ TEST(copies_arrive_at_once_or_when_they_are_waited_for) {
     check(seen[1].x == 0.0f && seen[1].w == 0.0f, "a source that does not exist is zeros");
     check(seen[2].x == (emulator::copies_are_eager ? 1.0f : -1.0f), "the last group arrives at once if it is to");
     check(seen[3].w == 6.0f, "all have arrived in the end");
+}
+
+TEST(bfloat16_is_the_nearest) {
+    check(bfloat16_bits(1.00390625f) == 0x3f80 && bfloat16_bits(1.01171875f) == 0x3f82, "a tie goes to the even one");
+    check(bfloat16_bits(-1.00391f) == 0xbf81 && bfloat16_bits(3.4e38f) == 0x7f80, "above a tie, and above all numbers");
+    check(bfloat16_bits(NAN) == 0x7fff && bfloat16_bits(-NAN) == 0x7fff, "no number");
 }
 
 TEST(bfloat16_pairs_have_the_lower_number_in_the_lower_half) {

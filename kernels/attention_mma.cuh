@@ -1,5 +1,5 @@
-// Attention of 64 rows by tensor cores: what prefill and decoding share. A row is a query in one head; the 4 warps of a
-// block have 16 rows each and go through the keys 64 at a time, with a running maximum (arXiv 2307.08691).
+// Attention by tensor cores: what prefill and decoding share. A row is a query in one head; each warp of a block has 16
+// rows and goes through the keys KEYS at a time, with a running maximum (arXiv 2307.08691).
 //
 // Products are of bfloat16 with float32 sums; weights are rounded to bfloat16 before they multiply values, but not for
 // their sum. Every row is added up in the order of its keys, by one warp, whatever the other rows are.
@@ -11,10 +11,7 @@
 #include "attention.cuh"
 #include "ptx.cuh"
 
-constexpr int MMA_THREADS = 128;
-constexpr int MMA_ROWS = 64;
-constexpr int MMA_KEYS = 64;
-constexpr int ROWS_PER_WARP = 16;
+constexpr int WARP_ROWS = 16;
 // Numbers in 16 bytes, which is what copies and fragments are made of.
 constexpr int PIECE = 8;
 
@@ -27,12 +24,9 @@ __device__ __forceinline__ bf16* piece(bf16* tile, int row, int index) {
     return tile + row * DIM + (index ^ row % 8) * PIECE;
 }
 
-// The keys and values that a block goes through, in one of the heads.
-template <int DIM>
+// The keys and values that a block goes through, in one of the heads. It takes 8 * KEYS * DIM bytes of `room`.
+template <int DIM, int KEYS, int THREADS>
 struct KeyStream {
-    // Two times MMA_KEYS keys and as many values.
-    static constexpr int SHARED_BYTES = 2 * 2 * MMA_KEYS * DIM * sizeof(bf16);
-
     const bf16 *k, *v;
     int n_kv_heads, kv_head;
     const QueryTile& tile;
@@ -43,16 +37,16 @@ struct KeyStream {
     __device__ __forceinline__ unsigned n_keys() const { return n_seen() + tile.n_queries - 1; }
 
     __device__ __forceinline__ bf16* keys(unsigned first) const {
-        return room + first / MMA_KEYS % 2 * (2 * MMA_KEYS * DIM);
+        return room + first / KEYS % 2 * (2 * KEYS * DIM);
     }
-    __device__ __forceinline__ bf16* values(unsigned first) const { return keys(first) + MMA_KEYS * DIM; }
+    __device__ __forceinline__ bf16* values(unsigned first) const { return keys(first) + KEYS * DIM; }
 
     // Begins to copy the tile of the keys from `first` on, as a group; zeros for keys that do not exist.
     __device__ __forceinline__ void copy(unsigned first) const {
-        constexpr int PIECES = DIM / PIECE, AT_ONCE = MMA_THREADS / PIECES;
+        constexpr int PIECES = DIM / PIECE, AT_ONCE = THREADS / PIECES;
         const int index = threadIdx.x % PIECES;
 #pragma unroll
-        for (int i = 0; i < MMA_KEYS / AT_ONCE; i++) {
+        for (int i = 0; i < KEYS / AT_ONCE; i++) {
             const int key = threadIdx.x / PIECES + i * AT_ONCE;
             const bool exists = first + key < n_keys();
             const size_t row = exists ? key_row(tile, first + key) : 0;
@@ -65,7 +59,7 @@ struct KeyStream {
 };
 
 // What a thread has of its warp's rows: parts of two rows, which are 8 apart.
-template <int DIM>
+template <int DIM, int KEYS>
 struct WarpRows {
     unsigned queries[DIM / 16][4];
     // How many keys each row sees more than the first one, in the order of rows.
@@ -76,7 +70,7 @@ struct WarpRows {
     float sums[DIM / 8][4];
 
     // The first of its two rows in the block, for a warp with the rows from 16 * part on.
-    static __device__ __forceinline__ int row(int part) { return part * ROWS_PER_WARP + threadIdx.x % WARP / 4; }
+    static __device__ __forceinline__ int row(int part) { return part * WARP_ROWS + threadIdx.x % WARP / 4; }
     static __device__ __forceinline__ int pair() { return threadIdx.x % 4 * 2; }
 
     __device__ __forceinline__ void begin() {
@@ -102,15 +96,17 @@ struct WarpRows {
         }
     }
 
-    // Adds what the rows see of MMA_KEYS keys. `scale` makes of products the logarithms of weights to base 2.
-    __device__ __forceinline__ void attend(const KeyStream<DIM>& stream, unsigned first, float scale) {
+    // Adds what the rows see of the tile of the keys from `first` on. `scale` makes of products the logarithms of weights
+    // to base 2.
+    template <class Stream>
+    __device__ __forceinline__ void attend(const Stream& stream, unsigned first, float scale) {
         const int lane = threadIdx.x % WARP;
         bf16 *keys = stream.keys(first), *values = stream.values(first);
-        float scores[MMA_KEYS / 8][4] = {};
+        float scores[KEYS / 8][4] = {};
 #pragma unroll
         for (int i = 0; i < DIM / 16; i++) {
 #pragma unroll
-            for (int j = 0; j < MMA_KEYS / 16; j++) {
+            for (int j = 0; j < KEYS / 16; j++) {
                 unsigned k[4];
                 load_matrices(k, piece<DIM>(keys, j * 16 + lane / 16 * 8 + lane % 8, i * 2 + lane / 8 % 2));
                 mma(scores[2 * j], queries[i], k[0], k[1]);
@@ -118,12 +114,12 @@ struct WarpRows {
             }
         }
         const int n_left = static_cast<int>(stream.n_seen() + n_more[0] - first);
-        if (n_left < MMA_KEYS) {
+        if (n_left < KEYS) {
 #pragma unroll
             for (int half = 0; half < 2; half++) {
                 const int n_here = n_left + static_cast<int>(n_more[half] - n_more[0]) - pair();
 #pragma unroll
-                for (int i = 0; i < MMA_KEYS / 8; i++) {
+                for (int i = 0; i < KEYS / 8; i++) {
 #pragma unroll
                     for (int j = 0; j < 2; j++) {
                         if (i * 8 + j >= n_here) scores[i][2 * half + j] = -INFINITY;
@@ -134,7 +130,7 @@ struct WarpRows {
 #pragma unroll
         for (int half = 0; half < 2; half++) weigh(scores, half, scale);
 #pragma unroll
-        for (int i = 0; i < MMA_KEYS / 16; i++) {
+        for (int i = 0; i < KEYS / 16; i++) {
             const float(&low)[4] = scores[2 * i], (&high)[4] = scores[2 * i + 1];
             const unsigned weights[4] = {
                 pack(low[0], low[1]), pack(low[2], low[3]), pack(high[0], high[1]), pack(high[2], high[3])};
@@ -149,10 +145,10 @@ struct WarpRows {
     }
 
     // Makes weights of the scores of one of the two rows, relative to the largest score so far.
-    __device__ __forceinline__ void weigh(float (&scores)[MMA_KEYS / 8][4], int half, float scale) {
+    __device__ __forceinline__ void weigh(float (&scores)[KEYS / 8][4], int half, float scale) {
         float now = largest[half];
 #pragma unroll
-        for (int i = 0; i < MMA_KEYS / 8; i++) now = fmaxf(now, fmaxf(scores[i][2 * half], scores[i][2 * half + 1]));
+        for (int i = 0; i < KEYS / 8; i++) now = fmaxf(now, fmaxf(scores[i][2 * half], scores[i][2 * half + 1]));
         // The 4 lanes of a row.
         now = fmaxf(now, __shfl_xor_sync(~0u, now, 1));
         now = fmaxf(now, __shfl_xor_sync(~0u, now, 2));
@@ -161,7 +157,7 @@ struct WarpRows {
         largest[half] = now;
         float mass_here = 0.0f;
 #pragma unroll
-        for (int i = 0; i < MMA_KEYS / 8; i++) {
+        for (int i = 0; i < KEYS / 8; i++) {
 #pragma unroll
             for (int j = 2 * half; j < 2 * half + 2; j++) {
                 scores[i][j] = exp2_approx(fmaf(scores[i][j], scale, -offset));
@@ -185,14 +181,14 @@ struct WarpRows {
 
 // Goes through all keys, of which the copy of the first tile has begun. All threads of the block come here; warps
 // without rows only copy.
-template <int DIM>
+template <int DIM, int KEYS, int THREADS>
 __device__ __forceinline__ void attend(
-    WarpRows<DIM>& rows, bool has_rows, const KeyStream<DIM>& stream, float scale) {
-    for (unsigned first = 0; first < stream.n_keys(); first += MMA_KEYS) {
+    WarpRows<DIM, KEYS>& rows, bool has_rows, const KeyStream<DIM, KEYS, THREADS>& stream, float scale) {
+    for (unsigned first = 0; first < stream.n_keys(); first += KEYS) {
         copy_async_wait<0>();
         // The tile is there for all, and nobody reads the one before any more.
         __syncthreads();
-        if (first + MMA_KEYS < stream.n_keys()) stream.copy(first + MMA_KEYS);
+        if (first + KEYS < stream.n_keys()) stream.copy(first + KEYS);
         if (has_rows) rows.attend(stream, first, scale * LOG2_E);
     }
 }

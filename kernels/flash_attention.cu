@@ -12,6 +12,10 @@
 // floating-point operations, of which a full tile does 64 for each byte of keys and values that it reads.
 #include "attention_mma.cuh"
 
+constexpr int MMA_ROWS = 64;
+constexpr int MMA_KEYS = 64;
+constexpr int MMA_THREADS = MMA_ROWS / WARP_ROWS * WARP;
+
 template <int DIM>
 __device__ __forceinline__ void flash_attention(
     const QueryTile* tiles, const bf16* q, const bf16* k, const bf16* v, bf16* out, float* lse, int n_heads,
@@ -19,7 +23,7 @@ __device__ __forceinline__ void flash_attention(
     extern __shared__ __align__(1024) unsigned char dynamic_shared[];
     const QueryTile& tile = tiles[blockIdx.x];
     const int group = n_heads / n_kv_heads;
-    const KeyStream<DIM> stream = {
+    const KeyStream<DIM, MMA_KEYS, MMA_THREADS> stream = {
         k, v, n_kv_heads, static_cast<int>(blockIdx.y), tile, reinterpret_cast<bf16*>(dynamic_shared)};
     stream.copy(0);
 
@@ -27,7 +31,7 @@ __device__ __forceinline__ void flash_attention(
     const auto position = [&](int row, unsigned query) {
         return static_cast<size_t>(tile.query_start + query) * n_heads + blockIdx.y * group + row - query * group;
     };
-    WarpRows<DIM> rows;
+    WarpRows<DIM, MMA_KEYS> rows;
     rows.begin();
 #pragma unroll
     for (int half = 0; half < 2; half++) {
@@ -36,7 +40,7 @@ __device__ __forceinline__ void flash_attention(
         rows.n_more[half] = some / group;
         rows.load_query(half, q + position(some, rows.n_more[half]) * DIM);
     }
-    const bool has_rows = part * ROWS_PER_WARP < tile.n_queries * group;
+    const bool has_rows = part * WARP_ROWS < tile.n_queries * group;
     attend(rows, has_rows, stream, scale);
     if (!has_rows) return;
 #pragma unroll

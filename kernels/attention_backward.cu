@@ -85,8 +85,8 @@ __device__ __forceinline__ void add_scaled(float* to, float scale, const float* 
     for (int i = 0; i < DIM / LANES; i++) to[i] += scale * column[i * LANES + threadIdx.x % LANES];
 }
 
-// DIM is head_dim rounded up. Grid: (tiles, n_kv_heads), blocks of ROWS * LANES threads; a tile has at most ROWS
-// queries in all heads of its group. Dynamic shared memory: 2 * COLUMNS * DIM floats for keys and values. Overwrites dq.
+// Overwrites dq. DIM is head_dim rounded up. Grid: (tiles, n_kv_heads), blocks of ROWS * LANES threads; a tile has at
+// most ROWS queries in all heads of its group. Dynamic shared memory: 2 * COLUMNS * DIM floats for keys and values.
 // Floor: keys and values once for each tile, or 6 * keys seen * n_heads * head_dim floating-point operations.
 template <class T, int DIM>
 __device__ __forceinline__ void attention_backward_q(
@@ -134,9 +134,9 @@ __device__ __forceinline__ void attention_backward_q(
     }
 }
 
-// DIM is head_dim rounded up. Grid: (tiles, n_kv_heads), blocks of ROWS * LANES threads; a tile has at most ROWS keys.
-// Dynamic shared memory: 2 * COLUMNS * DIM floats for queries and gradients. Adds to dk and dv, in the order of a tile's
-// viewers, of the heads of the group, of queries. Floor: queries and gradients once for each tile that they see, or
+// Adds to dk and dv, in the order of a tile's viewers, of the heads of the group, of queries. DIM is head_dim rounded
+// up. Grid: (tiles, n_kv_heads), blocks of ROWS * LANES threads; a tile has at most ROWS keys. Dynamic shared memory:
+// 2 * COLUMNS * DIM floats for queries and gradients. Floor: queries and gradients once for each tile that they see, or
 // 8 * keys seen * n_heads * head_dim floating-point operations.
 template <class T, int DIM>
 __device__ __forceinline__ void attention_backward_kv(

@@ -33,7 +33,8 @@ static void run_backward(
     auto viewers = array_of(plan.viewers);
     launch_shared(kernel_kv, key_tiles.size(), heads.n_kv_heads, ROWS * LANES, n_shared_bytes, key_tiles.data(),
                   viewers.data(), of.q.data(), of.k.data(), of.v.data(), of.lse.data(), of.delta.data(),
-                  of.d_out.data(), of.dk.data(), of.dv.data(), heads.n_heads, heads.n_kv_heads, heads.head_dim, heads.scale());
+                  of.d_out.data(), of.dk.data(), of.dv.data(), heads.n_heads, heads.n_kv_heads, heads.head_dim,
+                  heads.scale());
 }
 
 template <class T, class KernelQ, class KernelKv>

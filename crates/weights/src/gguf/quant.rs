@@ -254,6 +254,47 @@ mod tests {
     }
 
     #[test]
+    fn values_are_those_of_the_kernels() {
+        // `values_are_those_of_quant_rs` in kernels/tests/dequantise.cpp has the same blocks and hashes.
+        let mix = |mut x: u32| {
+            x = (x ^ x >> 16).wrapping_mul(0x7feb_352d);
+            x = (x ^ x >> 15).wrapping_mul(0x846c_a68b);
+            (x ^ x >> 16) >> 24
+        };
+        let cases: [(u32, &[usize], u64); 10] = [
+            (1, &[], 6_735_680_458_189_898_565),
+            (30, &[], 4_931_044_701_321_112_869),
+            (2, &[0], 12_169_620_621_566_135_676),
+            (3, &[0, 2], 5_983_052_927_954_197_895),
+            (6, &[0], 14_453_397_851_635_190_150),
+            (7, &[0, 2], 8_271_025_786_493_209_555),
+            (8, &[0], 2_813_105_164_148_123_914),
+            (12, &[0, 2], 2_645_673_072_430_836_740),
+            (13, &[0, 2], 6_059_699_444_072_102_441),
+            (14, &[208], 4_787_045_304_907_984_476),
+        ];
+        for (id, scales, wanted) in cases {
+            let kind = TensorType::from_id(id).unwrap();
+            let mut bytes: Vec<u8> =
+                (0..37 * kind.block_bytes() as u32).map(|i| mix(id * 0x1_0000 + i) as u8).collect();
+            for (index, block) in bytes.chunks_exact_mut(kind.block_bytes()).enumerate() {
+                for &scale in scales {
+                    let exponent = if index % 2 == 0 { 0x30 } else { 0 };
+                    block[scale + 1] = block[scale + 1] & 0x83 | exponent;
+                }
+            }
+            if kind.block_len() == 1 {
+                bytes = (0..=u16::MAX).flat_map(u16::to_le_bytes).collect();
+            }
+            let mut hash = 0xcbf2_9ce4_8422_2325_u64;
+            for byte in kind.to_f32(&bytes).into_iter().flat_map(f32::to_le_bytes) {
+                hash = (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3);
+            }
+            assert_eq!(hash, wanted, "{kind:?}");
+        }
+    }
+
+    #[test]
     fn hand_made_blocks() {
         // d = 2, nibbles all 9 (low) and 7 (high).
         let mut block = vec![0x00, 0x40];

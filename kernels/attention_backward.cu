@@ -85,9 +85,9 @@ __device__ __forceinline__ void add_scaled(float* to, float scale, const float* 
     for (int i = 0; i < DIM / LANES; i++) to[i] += scale * column[i * LANES + threadIdx.x % LANES];
 }
 
-// Overwrites dq. DIM is head_dim rounded up. Grid: (tiles, n_kv_heads), blocks of ROWS * LANES threads; a tile has at
-// most ROWS queries in all heads of its group. Dynamic shared memory: 2 * COLUMNS * DIM floats for keys and values.
-// Floor: keys and values once for each tile, or 6 * keys seen * n_heads * head_dim floating-point operations.
+// Overwrites dq. DIM is head_dim rounded up. Grid: (tiles, n_kv_heads, n_heads / n_kv_heads / ROWS rounded up), blocks of
+// ROWS * LANES threads; a tile has at most ROWS queries in all heads of its group, or one of more heads. Dynamic shared
+// memory: 2 * COLUMNS * DIM floats for keys and values. Floor: keys and values once for each tile, or 6 * keys seen * n_heads * head_dim floating-point operations.
 template <class T, int DIM>
 __device__ __forceinline__ void attention_backward_q(
     const QueryTile* tiles, const T* q, const T* k, const T* v, const float* lse, const float* delta, const T* d_out,
@@ -96,11 +96,13 @@ __device__ __forceinline__ void attention_backward_q(
     float* keys = reinterpret_cast<float*>(dynamic_shared);
     float* values = keys + COLUMNS * DIM;
     const QueryTile tile = tiles[blockIdx.x];
-    const int group = n_heads / n_kv_heads;
+    // A group of more heads than a tile has rows is shared by the blocks of z.
+    const int first_head = blockIdx.z * ROWS;
+    const int group = min(n_heads / n_kv_heads - first_head, ROWS);
     const int row = threadIdx.x / LANES;
     const bool is_row = row < tile.n_queries * group;
     const int query = is_row ? row / group : 0;
-    const size_t head = blockIdx.y * group + (is_row ? row % group : 0);
+    const size_t head = blockIdx.y * (n_heads / n_kv_heads) + first_head + (is_row ? row % group : 0);
     const size_t position = static_cast<size_t>(tile.query_start + query) * n_heads + head;
     const unsigned n_seen = tile.prefix_len + tile.n_own_seen + query;
     const unsigned n_keys = tile.prefix_len + tile.n_own_seen + tile.n_queries - 1;

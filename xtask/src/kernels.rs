@@ -58,7 +58,9 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
             Ok(())
         }
         unknown => {
-            bail!("`cargo xtask kernels` has no command `{unknown}`; it has test, mutate and driver")
+            bail!(
+                "`cargo xtask kernels` has no command `{unknown}`; it has test, mutate and driver"
+            )
         }
     }
 }

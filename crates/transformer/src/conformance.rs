@@ -129,6 +129,12 @@ impl<D: Device> Checks<'_, D> {
         }
     }
 
+    /// The tolerance of an operation that rounds what lies between its operands and its results: attention, which multiplies
+    /// by weights and their gradients.
+    fn twice_rounded(&self, tolerance: f32) -> f32 {
+        tolerance.max(2.0 * self.least_tolerance())
+    }
+
     /// What rounding of activations alone may make of a result.
     fn least_tolerance(&self) -> f32 {
         match self.on.precision {

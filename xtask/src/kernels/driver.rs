@@ -10,7 +10,9 @@ use std::time::SystemTime;
 
 use anyhow::{Context, Result, bail};
 
-use super::{FLAGS, Sanitizer, all, compiler, files, newest_change, run_compiler, source_directory};
+use super::{
+    FLAGS, Sanitizer, all, compiler, files, newest_change, run_compiler, source_directory,
+};
 use crate::target_directory;
 
 /// What stands for `__global__` while kernels are looked for.
@@ -129,7 +131,12 @@ impl<'a> Compilation<'a> {
 
     fn compiler(&self) -> Command {
         let mut command = Command::new(compiler());
-        command.args(FLAGS).arg("-I").arg(self.sources).arg("-I").arg(self.sources.join("emulator"));
+        command
+            .args(FLAGS)
+            .arg("-I")
+            .arg(self.sources)
+            .arg("-I")
+            .arg(self.sources.join("emulator"));
         command
     }
 

@@ -109,6 +109,7 @@ fn same_in_every_layout<D: Device>(
 }
 
 pub(super) fn check<D: Device>(checks: &mut Checks<'_, D>) {
+    let tolerance = checks.twice_rounded(TOLERANCE);
     let layouts = [
         ("one key", vec![sequence(0, 1, (0, 0), (0, 1))], 1, 1),
         ("one sequence", vec![sequence(0, 37, (0, 0), (2, 37))], 37, 40),
@@ -145,7 +146,7 @@ pub(super) fn check<D: Device>(checks: &mut Checks<'_, D>) {
         let on = format!("{n_heads} heads, {n_kv_heads} key-value heads of {head_dim}");
         for (name, sequences, n_queries, n_keys) in layouts.clone() {
             let attention = Attention { shape, sequences, n_queries, n_keys };
-            checks.agrees(format!("attention, {name}, {on}"), TOLERANCE, &attention);
+            checks.agrees(format!("attention, {name}, {on}"), tolerance, &attention);
         }
         if checks.rows == Rows::Independent {
             let result = same_in_every_layout(&checks.on, shape);
@@ -157,5 +158,5 @@ pub(super) fn check<D: Device>(checks: &mut Checks<'_, D>) {
     let sequences =
         vec![sequence(0, 150, (0, 0), (0, 150)), sequence(150, 130, (0, 150), (150, 330))];
     let attention = Attention { shape, sequences, n_queries: 280, n_keys: 480 };
-    checks.agrees("attention, long".to_owned(), TOLERANCE, &attention);
+    checks.agrees("attention, long".to_owned(), tolerance, &attention);
 }

@@ -1,0 +1,73 @@
+//! Series of launches that come again and again, as CUDA graphs: one call of the driver in place of hundreds.
+//!
+//! What is compared is all that a launch consists of, so that a graph is exactly the launches it stands for, whatever
+//! happened to the buffers in between.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+
+use azr_transformer::DeviceResult;
+
+use crate::blas::Product;
+use crate::driver::{Driver, Graph, Launch};
+
+/// Graphs that are kept: the steps of decoding for as many numbers of rows.
+const MAX_KEPT: usize = 32;
+
+/// Work for the GPU.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Command {
+    Launch(Launch),
+    Product(Product),
+    FillZero { pointer: u64, bytes: usize },
+    Copy { from: u64, to: u64, bytes: usize },
+}
+
+#[derive(Default)]
+pub(crate) struct Graphs {
+    /// The least recently used first.
+    kept: Vec<Entry>,
+}
+
+struct Entry {
+    hash: u64,
+    commands: Vec<Command>,
+    /// None until the commands come a second time: most series that are not repeated come once.
+    graph: Option<Graph>,
+}
+
+impl Graphs {
+    /// Runs `commands`, each by `run`, or all as the graph that was made of them.
+    pub(crate) fn run(
+        &mut self,
+        driver: &Driver,
+        commands: Vec<Command>,
+        run: impl Fn(&Command) -> DeviceResult<()>,
+    ) -> DeviceResult<()> {
+        let run_all = |commands: &[Command]| commands.iter().try_for_each(&run);
+        let mut hasher = DefaultHasher::new();
+        commands.hash(&mut hasher);
+        let hash = hasher.finish();
+        let same = |entry: &Entry| entry.hash == hash && entry.commands == commands;
+        let Some(index) = self.kept.iter().position(same) else {
+            run_all(&commands)?;
+            if self.kept.len() == MAX_KEPT {
+                self.kept.remove(0);
+            }
+            self.kept.push(Entry { hash, commands, graph: None });
+            return Ok(());
+        };
+        let mut entry = self.kept.remove(index);
+        if entry.graph.is_none() {
+            entry.graph = Some(driver.capture(|| run_all(&entry.commands))?);
+        }
+        let result = entry.graph.as_ref().map_or(Ok(()), |graph| driver.replay(graph));
+        self.kept.push(entry);
+        result
+    }
+}
+
+impl std::fmt::Debug for Graphs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Graphs").field("n_kept", &self.kept.len()).finish()
+    }
+}

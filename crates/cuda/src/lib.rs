@@ -1,0 +1,89 @@
+//! NVIDIA GPUs as a [`Device`](azr_transformer::Device): our own kernels (`kernels/`), and cuBLASLt for dense products.
+//!
+//! Activations are bfloat16 or float32. With bfloat16, weights are float32 values in two halves, of which products read
+//! the upper one, and sums, statistics and gradients of parameters are float32.
+//!
+//! Nothing of CUDA is needed to build this, and to run it only where a GPU is opened: the driver and cuBLASLt are loaded
+//! then. Kernels are embedded as machine code where `cargo xtask kernels build` made it, and as text, which NVRTC
+//! compiles for GPUs that the machine code is not for.
+//!
+//! The same operation on the same values gives the same bits. A row's bits may depend on how many rows there are, because
+//! cuBLASLt's choice of an algorithm does.
+
+mod arguments;
+mod attention;
+mod blas;
+mod copies;
+mod device;
+mod driver;
+mod engine;
+mod error;
+mod graphs;
+mod head;
+mod images;
+mod kernels;
+mod layers;
+mod linear;
+mod memory;
+mod nvrtc;
+mod optim;
+mod rows;
+mod stage;
+mod storage;
+mod transfer;
+
+use std::sync::{Mutex, PoisonError};
+
+use azr_transformer::ActivationPrecision;
+
+pub use error::OpenError;
+pub use storage::{Buffer, Matrix, State, WeightCopy};
+
+use engine::Engine;
+
+/// A GPU.
+#[derive(Debug)]
+pub struct Cuda {
+    name: String,
+    precision: ActivationPrecision,
+    engine: Mutex<Engine>,
+}
+
+impl Cuda {
+    /// Opens GPU number `ordinal`, to keep activations in `precision`.
+    ///
+    /// # Errors
+    /// What is missing: a driver, a GPU, cuBLASLt, or what the GPU lacks.
+    pub fn open(ordinal: usize, precision: ActivationPrecision) -> Result<Self, OpenError> {
+        let engine = Engine::open(ordinal)?;
+        let (major, minor) = engine.driver().capability();
+        let name = format!("{}, sm_{major}{minor}", engine.driver().name());
+        Ok(Self { name, precision, engine: Mutex::new(engine) })
+    }
+
+    /// Bytes of the GPU's memory that are free, if it can be asked.
+    pub fn free_bytes(&self) -> Option<u64> {
+        let engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
+        engine.driver().free_bytes().ok()
+    }
+
+    /// About how many bytes of working memory stay with the device once it has worked on `n_rows` rows of a head of
+    /// `vocab_size` outputs.
+    pub const fn working_bytes(&self, n_rows: usize, vocab_size: usize) -> u64 {
+        working_bytes(self.precision, n_rows, vocab_size)
+    }
+}
+
+/// Bytes of logits and of their gradients, and of the workspace of products.
+pub const fn working_bytes(
+    precision: ActivationPrecision,
+    n_rows: usize,
+    vocab_size: usize,
+) -> u64 {
+    let n_logits = head::chunk_rows(n_rows, vocab_size) as u64 * vocab_size as u64;
+    let gradients = match precision {
+        ActivationPrecision::F32 => 0,
+        ActivationPrecision::Bf16 => 2,
+    };
+    (4 + gradients) * n_logits + (blas::WORKSPACE_BYTES + stage::STAGE_BYTES) as u64
+}

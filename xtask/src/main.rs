@@ -30,7 +30,7 @@ for developers:
                    (--save FOLDER keeps the tables in benches/results/FOLDER);
                    instructions: instruction counts of hot paths against committed ones, which needs valgrind
   bench learning   the default run and its controls, several seeds each, into docs/learning.md
-  kernels          CUDA kernels without a GPU: test, mutate
+  kernels          CUDA kernels without a GPU: test, mutate, driver
   pretrain-nano    make the built-in model from nothing (models/azr-nano/README.md)
   ci         what has to pass before a change lands: model, tests, kernels, instruction counts, format, lints
 ";

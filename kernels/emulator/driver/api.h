@@ -30,7 +30,7 @@ typedef driver::MemoryPool* CUmemoryPool;
 typedef driver::Module* CUmodule;
 typedef driver::Stream* CUstream;
 
-#define FOR_RESULTS(DEFINE)                                                                                       \
+#define FOR_RESULTS(DEFINE)                                                                                      \
     DEFINE(0, CUDA_SUCCESS, "no error")                                                                          \
     DEFINE(1, CUDA_ERROR_INVALID_VALUE, "invalid argument")                                                      \
     DEFINE(2, CUDA_ERROR_OUT_OF_MEMORY, "out of memory")                                                         \
@@ -46,15 +46,15 @@ typedef driver::Stream* CUstream;
     DEFINE(700, CUDA_ERROR_ILLEGAL_ADDRESS, "an illegal memory access was encountered")                          \
     DEFINE(719, CUDA_ERROR_LAUNCH_FAILED, "unspecified launch failure")                                          \
     DEFINE(801, CUDA_ERROR_NOT_SUPPORTED, "operation not supported")                                             \
-    DEFINE(803, CUDA_ERROR_SYSTEM_DRIVER_MISMATCH, "system has unsupported display driver / cuda driver combination") \
+    DEFINE(803, CUDA_ERROR_SYSTEM_DRIVER_MISMATCH, "the driver is none for this system")                         \
     DEFINE(900, CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED, "operation not permitted when stream is capturing")       \
-    DEFINE(901, CUDA_ERROR_STREAM_CAPTURE_INVALIDATED, "operation failed due to a previous error during capture") \
+    DEFINE(901, CUDA_ERROR_STREAM_CAPTURE_INVALIDATED, "a call before has invalidated the capture")              \
     DEFINE(903, CUDA_ERROR_STREAM_CAPTURE_UNMATCHED, "capture was not initiated in this stream")                 \
     DEFINE(904, CUDA_ERROR_STREAM_CAPTURE_UNJOINED, "capturing stream has unjoined work")                        \
     DEFINE(905, CUDA_ERROR_STREAM_CAPTURE_ISOLATION, "dependency created on uncaptured work in another stream")  \
-    DEFINE(906, CUDA_ERROR_STREAM_CAPTURE_IMPLICIT, "operation would make the legacy stream depend on a capturing blocking stream") \
-    DEFINE(907, CUDA_ERROR_CAPTURED_EVENT, "operation not permitted on an event last recorded in a capturing stream") \
-    DEFINE(908, CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD, "attempt to terminate a thread-local capture sequence from another thread") \
+    DEFINE(906, CUDA_ERROR_STREAM_CAPTURE_IMPLICIT, "the default stream would wait for a capture")               \
+    DEFINE(907, CUDA_ERROR_CAPTURED_EVENT, "the event was last recorded in a capture")                           \
+    DEFINE(908, CUDA_ERROR_STREAM_CAPTURE_WRONG_THREAD, "the capture belongs to another thread")                 \
     DEFINE(999, CUDA_ERROR_UNKNOWN, "unknown error")
 
 enum CUresult {
@@ -66,8 +66,8 @@ enum CUresult {
 typedef std::function<CUresult()> DriverWork;
 
 extern "C" {
-// For libcublasLt, where a real one has entries that nobody documents: runs `work`, a launch, in the order of the stream
-// or makes it a node of the graph that the stream is captured into.
+// For libcublasLt, where a real one has entries that nobody documents: runs `work`, a launch, in the order of the
+// stream, or makes it a node of the graph that the stream is captured into.
 CUresult cuEmulatorSubmit(CUstream stream, const DriverWork* work);
 // Whether all these bytes are of one allocation.
 bool cuEmulatorContains(CUdeviceptr pointer, size_t n_bytes);

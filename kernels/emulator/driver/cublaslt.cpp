@@ -1,8 +1,8 @@
 // libcublasLt.so.13 for machines without a GPU: D = alpha * op(A) op(B) + beta * C (+ bias), in the order of a stream.
 //
-// A and B are both float32 or both bfloat16, C and D alike float32 or, of bfloat16 operands, bfloat16. Products are exact
-// in float64 and summed in it in the order of k, so that a result depends on its row and column alone, and neither on the
-// processor nor on the number of threads. What the real library refuses, or this one does not have, is refused too.
+// A and B are both float32 or both bfloat16, C and D alike float32 or, of bfloat16 operands, bfloat16. Products are
+// exact in float64 and summed in it in the order of k, so that a result depends on its row and column alone, and not on
+// the processor or the number of threads. What the real library refuses, or this one does not have, is refused.
 #include <cstdint>
 #include <cstdio>
 #include <cstring>
@@ -52,13 +52,13 @@ struct Layout {
     size_t element_bytes() const { return type == FLOAT32 ? sizeof(float) : sizeof(__nv_bfloat16); }
     // Numbers from one batch's first to behind its last.
     size_t extent() const {
-        const size_t n_lines = order == COLUMNS ? n_columns : n_rows, n_in_line = order == COLUMNS ? n_rows : n_columns;
+        const size_t n_lines = order == COLUMNS ? n_columns : n_rows;
+        const size_t n_in_line = order == COLUMNS ? n_rows : n_columns;
         return n_lines == 0 || n_in_line == 0 ? 0 : (n_lines - 1) * static_cast<size_t>(leading) + n_in_line;
     }
-    size_t index(size_t row, size_t column) const {
-        const auto ld = static_cast<size_t>(leading);
-        return order == COLUMNS ? column * ld + row : row * ld + column;
-    }
+    size_t row_stride() const { return order == COLUMNS ? 1 : static_cast<size_t>(leading); }
+    size_t column_stride() const { return order == COLUMNS ? static_cast<size_t>(leading) : 1; }
+    size_t index(size_t row, size_t column) const { return row * row_stride() + column * column_stride(); }
     bool is_valid() const {
         const auto least = static_cast<int64_t>(order == COLUMNS ? n_rows : n_columns);
         return n_batches > 0 && leading >= least && (n_batches == 1 || batch_offset >= 0);
@@ -92,9 +92,12 @@ struct Product {
     float alpha, beta;
 };
 
+static float value(float x) { return x; }
+static float value(__nv_bfloat16 x) { return __bfloat162float(x); }
+
 static float number(CUdeviceptr start, int type, size_t index) {
-    if (type == FLOAT32) return reinterpret_cast<const float*>(start)[index];
-    return __bfloat162float(reinterpret_cast<const __nv_bfloat16*>(start)[index]);
+    if (type == FLOAT32) return value(reinterpret_cast<const float*>(start)[index]);
+    return value(reinterpret_cast<const __nv_bfloat16*>(start)[index]);
 }
 
 static void set_number(CUdeviceptr start, int type, size_t index, float value) {
@@ -109,19 +112,21 @@ static void set_number(CUdeviceptr start, int type, size_t index, float value) {
 constexpr size_t TILE_ROWS = 4, LANES = 4, VECTORS = 2, TILE_COLUMNS = LANES * VECTORS;
 typedef double Lanes __attribute__((vector_size(LANES * sizeof(double))));
 
-// A matrix in strips of WIDTH columns, as float64: number k of column j is at (j / WIDTH, k, j % WIDTH).
+// A matrix in strips of WIDTH columns, as float64: number k of column j is at (j / WIDTH, k, j % WIDTH). In memory it
+// is at k * k_stride + j * column_stride.
 template <size_t WIDTH>
 class Strips {
    public:
-    // `at(k, column)` is the index of a number.
-    template <class F>
-    Strips(CUdeviceptr start, int type, size_t depth, size_t n_columns, unsigned n_threads, F at)
-        : depth_(depth), lines_((n_columns + WIDTH - 1) / WIDTH * depth) {
-        emulator::in_parallel(lines_.size() / std::max<size_t>(depth, 1), n_threads, [&](size_t strip) {
-            const size_t n_here = std::min(WIDTH, n_columns - strip * WIDTH);
-            for (size_t k = 0; k < depth; k++) {
-                double* line = lines_[strip * depth + k].numbers;
-                for (size_t j = 0; j < n_here; j++) line[j] = number(start, type, at(k, strip * WIDTH + j));
+    Strips(size_t depth, size_t n_columns, size_t k_stride, size_t column_stride)
+        : depth_(depth), n_columns_(n_columns), k_stride_(k_stride), column_stride_(column_stride),
+          lines_((n_columns + WIDTH - 1) / WIDTH * depth) {}
+
+    void read(CUdeviceptr start, int type, unsigned n_threads) {
+        emulator::in_parallel((n_columns_ + WIDTH - 1) / WIDTH, n_threads, [&](size_t strip) {
+            if (type == FLOAT32) {
+                read_strip(reinterpret_cast<const float*>(start), strip);
+            } else {
+                read_strip(reinterpret_cast<const __nv_bfloat16*>(start), strip);
             }
         });
     }
@@ -131,14 +136,26 @@ class Strips {
     struct Line {
         alignas(sizeof(double) * WIDTH) double numbers[WIDTH] = {};
     };
-    size_t depth_;
+
+    template <class T>
+    void read_strip(const T* from, size_t strip) {
+        const size_t n_here = std::min(WIDTH, n_columns_ - strip * WIDTH);
+        Line* lines = lines_.data() + strip * depth_;
+        for (size_t j = 0; j < n_here; j++) {
+            const T* column = from + (strip * WIDTH + j) * column_stride_;
+            for (size_t k = 0; k < depth_; k++) lines[k].numbers[j] = value(column[k * k_stride_]);
+        }
+    }
+
+    size_t depth_, n_columns_, k_stride_, column_stride_;
     std::vector<Line> lines_;
 };
 
+typedef double Sums[TILE_ROWS][TILE_COLUMNS];
+
 // sums[i][j] = sum_k a[k, i] * b[k, j]. Float64 has room for the product of two float32, so that a fused multiplication
 // and addition of one processor gives the same as two operations of another.
-__attribute__((target_clones("avx2,fma", "default"))) static void multiply_tile(
-    const double* a, const double* b, size_t depth, double (&sums)[TILE_ROWS][TILE_COLUMNS]) {
+__attribute__((always_inline)) static inline void sum_tile(const double* a, const double* b, size_t depth, Sums& sums) {
     Lanes tile[TILE_ROWS][VECTORS] = {};
     for (size_t k = 0; k < depth; k++) {
         const auto* line = reinterpret_cast<const Lanes*>(b + k * TILE_COLUMNS);
@@ -147,6 +164,17 @@ __attribute__((target_clones("avx2,fma", "default"))) static void multiply_tile(
         }
     }
     memcpy(sums, tile, sizeof sums);
+}
+
+__attribute__((target("avx2,fma"))) static void sum_tile_avx2(
+    const double* a, const double* b, size_t depth, Sums& sums) {
+    sum_tile(a, b, depth, sums);
+}
+
+static void multiply_tile(const double* a, const double* b, size_t depth, Sums& sums) {
+    static const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (has_avx2) return sum_tile_avx2(a, b, depth, sums);
+    sum_tile(a, b, depth, sums);
 }
 
 static void multiply_batch(const Product& product, size_t batch, unsigned n_threads) {
@@ -159,18 +187,17 @@ static void multiply_batch(const Product& product, size_t batch, unsigned n_thre
     const CUdeviceptr at_c = start_of(product.at_c, c), at_d = start_of(product.at_d, d);
     const bool is_a_transposed = matmul.transposes[0], is_b_transposed = matmul.transposes[1];
     const size_t depth = is_a_transposed ? a.n_rows : a.n_columns;
-    const Strips<TILE_ROWS> left(at_a, a.type, depth, d.n_rows, n_threads, [&](size_t k, size_t row) {
-        return is_a_transposed ? a.index(k, row) : a.index(row, k);
-    });
-    const Strips<TILE_COLUMNS> right(at_b, b.type, depth, d.n_columns, n_threads, [&](size_t k, size_t column) {
-        return is_b_transposed ? b.index(column, k) : b.index(k, column);
-    });
+    const size_t a_strides[] = {a.row_stride(), a.column_stride()}, b_strides[] = {b.row_stride(), b.column_stride()};
+    Strips<TILE_ROWS> left(depth, d.n_rows, a_strides[!is_a_transposed], a_strides[is_a_transposed]);
+    Strips<TILE_COLUMNS> right(depth, d.n_columns, b_strides[is_b_transposed], b_strides[!is_b_transposed]);
+    left.read(at_a, a.type, n_threads);
+    right.read(at_b, b.type, n_threads);
     const int bias_type = matmul.bias_type < 0 ? d.type : matmul.bias_type;
     const size_t bias_start = batch * static_cast<size_t>(matmul.bias_offset);
     const size_t n_strips = (d.n_columns + TILE_COLUMNS - 1) / TILE_COLUMNS;
     emulator::in_parallel(n_strips, n_threads, [&](size_t strip) {
         for (size_t row = 0; row < d.n_rows; row += TILE_ROWS) {
-            double sums[TILE_ROWS][TILE_COLUMNS] = {};
+            Sums sums = {};
             if (depth > 0) multiply_tile(left.strip(row / TILE_ROWS), right.strip(strip), depth, sums);
             for (size_t i = row; i < std::min<size_t>(row + TILE_ROWS, d.n_rows); i++) {
                 const float bias = matmul.epilogue == BIAS ? number(matmul.bias, bias_type, bias_start + i) : 0.0f;
@@ -178,7 +205,8 @@ static void multiply_batch(const Product& product, size_t batch, unsigned n_thre
                 for (size_t j = first; j < std::min<size_t>(first + TILE_COLUMNS, d.n_columns); j++) {
                     double sum = product.alpha * sums[i - row][j - first];
                     // C is not read where it counts for nothing: it may be NaN.
-                    if (product.beta != 0.0f) sum += static_cast<double>(product.beta) * number(at_c, c.type, c.index(i, j));
+                    const double beta = product.beta;
+                    if (beta != 0.0) sum += beta * number(at_c, c.type, c.index(i, j));
                     set_number(at_d, d.type, d.index(i, j), static_cast<float>(sum + bias));
                 }
             }
@@ -268,7 +296,8 @@ cublasStatus_t cublasLtDestroy(void* handle) {
     return CUBLAS_STATUS_SUCCESS;
 }
 
-cublasStatus_t cublasLtMatrixLayoutCreate(Layout** layout, int type, uint64_t n_rows, uint64_t n_columns, int64_t leading) {
+cublasStatus_t cublasLtMatrixLayoutCreate(
+    Layout** layout, int type, uint64_t n_rows, uint64_t n_columns, int64_t leading) {
     *layout = new Layout{type, COLUMNS, n_rows, n_columns, leading};
     return CUBLAS_STATUS_SUCCESS;
 }
@@ -328,7 +357,9 @@ cublasStatus_t cublasLtMatmulPreferenceDestroy(Preference* preference) {
 }
 
 // There is one algorithm: no preference makes a difference.
-cublasStatus_t cublasLtMatmulPreferenceSetAttribute(Preference*, int, const void*, size_t) { return CUBLAS_STATUS_SUCCESS; }
+cublasStatus_t cublasLtMatmulPreferenceSetAttribute(Preference*, int, const void*, size_t) {
+    return CUBLAS_STATUS_SUCCESS;
+}
 
 cublasStatus_t cublasLtMatmulAlgoGetHeuristic(
     void*, Matmul* matmul, Layout* a, Layout* b, Layout* c, Layout* d, Preference*, int n_wanted, Heuristic* results,
@@ -342,9 +373,9 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(
 }
 
 cublasStatus_t cublasLtMatmul(
-    void*, Matmul* matmul, const float* alpha, CUdeviceptr at_a, Layout* a, CUdeviceptr at_b, Layout* b, const float* beta,
-    CUdeviceptr at_c, Layout* c, CUdeviceptr at_d, Layout* d, const void*, CUdeviceptr workspace, size_t n_workspace_bytes,
-    CUstream stream) {
+    void*, Matmul* matmul, const float* alpha, CUdeviceptr at_a, Layout* a, CUdeviceptr at_b, Layout* b,
+    const float* beta, CUdeviceptr at_c, Layout* c, CUdeviceptr at_d, Layout* d, const void*, CUdeviceptr workspace,
+    size_t n_workspace_bytes, CUstream stream) {
     if (const cublasStatus_t status = check(*matmul, *a, *b, *c, *d)) return status;
     if (!cuEmulatorContains(workspace, n_workspace_bytes)) return CUBLAS_STATUS_INVALID_VALUE;
     const Product product = {*matmul, *a, *b, *c, *d, at_a, at_b, at_c, at_d, *alpha, *beta};

@@ -1,8 +1,8 @@
 // libcuda.so.1 for machines without a GPU: the CUDA driver API, as far as cudarc and our own code call it, with kernels
 // that were compiled for the CPU.
 //
-// It is strict where a GPU is, and where one would only misbehave: handles, ranges of copies and the pointers that kernels
-// are given have to be valid. Settings are read from the environment at each call:
+// It is strict where a GPU is, and where one would only misbehave: handles, ranges of copies and the pointers that
+// kernels are given have to be valid. Settings are read from the environment at each call:
 //
 //   EMULATOR_MEMORY_MIB=2048      device memory; allocations beyond it fail
 //   EMULATOR_THREADS=1            threads of the host that run the blocks of a kernel
@@ -10,7 +10,7 @@
 //   EMULATOR_CAPABILITY=9.0       compute capability
 //   EMULATOR_DRIVER_VERSION=13000 what cuDriverGetVersion says
 //   EMULATOR_INIT=0               what cuInit returns, as 100 without a device or 803 where driver and kernel differ
-//   EMULATOR_LOST_AFTER=n[:code]  after n launches every call returns the code, 999 unless given, until the process ends
+//   EMULATOR_LOST_AFTER=n[:code]  after n launches every call returns the code, or 999, until the process ends
 #include "state.h"
 
 using namespace driver;
@@ -27,7 +27,7 @@ bool cuEmulatorContains(CUdeviceptr pointer, size_t n_bytes) {
     return driver.memory.contains(pointer, n_bytes);
 }
 
-// NVRTC asks for tables that nobody documents; the first word is a table's size in bytes, and this one has nothing else.
+// NVRTC asks for tables that nobody documents; the first word is a table's size in bytes; this one has no more.
 CUresult cuGetExportTable(const void** table, const void*) {
     static const size_t empty[1] = {sizeof empty};
     *table = empty;
@@ -447,7 +447,8 @@ CUresult cuFuncGetAttribute(int* value, int attribute, CUfunction function) {
 CUresult cuFuncSetAttribute(CUfunction function, int attribute, int value) {
     return call(Needs::Context, [&](Driver& driver) {
         if (!driver.functions.find(function)) return CUDA_ERROR_INVALID_HANDLE;
-        if (attribute < MAX_DYNAMIC_SHARED_SIZE_BYTES || attribute >= N_FUNCTION_ATTRIBUTES) return CUDA_ERROR_INVALID_VALUE;
+        const bool can_be_set = attribute >= MAX_DYNAMIC_SHARED_SIZE_BYTES && attribute < N_FUNCTION_ATTRIBUTES;
+        if (!can_be_set) return CUDA_ERROR_INVALID_VALUE;
         if (attribute != MAX_DYNAMIC_SHARED_SIZE_BYTES) return CUDA_SUCCESS;
         if (value < 0 || value > MAX_DYNAMIC_BYTES) return CUDA_ERROR_INVALID_VALUE;
         function->max_dynamic_bytes = value;
@@ -473,13 +474,15 @@ CUresult cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(
     });
 }
 
-CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(int* n_blocks, CUfunction function, int n_threads, size_t n_shared_bytes) {
+CUresult cuOccupancyMaxActiveBlocksPerMultiprocessor(
+    int* n_blocks, CUfunction function, int n_threads, size_t n_shared_bytes) {
     return cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(n_blocks, function, n_threads, n_shared_bytes, 0);
 }
 
 // The largest block, as nothing here says that a kernel is better off with another.
 CUresult cuOccupancyMaxPotentialBlockSizeWithFlags(
-    int* n_grid, int* n_threads, CUfunction function, size_t (*shared_of)(int), size_t n_shared_bytes, int limit, unsigned) {
+    int* n_grid, int* n_threads, CUfunction function, size_t (*shared_of)(int), size_t n_shared_bytes, int limit,
+    unsigned) {
     constexpr int most = emulator::MAX_THREADS;
     *n_threads = limit > 0 ? std::min(limit, most) : most;
     if (shared_of) n_shared_bytes = shared_of(*n_threads);

@@ -1,4 +1,4 @@
-// What the emulated device says of itself and of its kernels: an H200, but for its name and how many multiprocessors it has.
+// What the emulated device says of itself and of its kernels: an H200, but for its name and its few multiprocessors.
 #pragma once
 
 #include <algorithm>

@@ -27,7 +27,8 @@ struct Registration;
 template <class... A, void (*K)(A...)>
 struct Registration<K> {
     Kernel kernel;
-    explicit Registration(const char* name) : kernel{name, launch, {{sizeof(A), std::is_pointer_v<A>}...}, first_kernel} {
+    explicit Registration(const char* name)
+        : kernel{name, launch, {{sizeof(A), std::is_pointer_v<A>}...}, first_kernel} {
         first_kernel = &kernel;
     }
     static void launch(emulator::Index grid, emulator::Index block, size_t n_shared_bytes, void** arguments) {

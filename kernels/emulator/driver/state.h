@@ -39,7 +39,7 @@ enum PoolAttribute {
     USED_MEMORY_HIGHEST = 8,
 };
 
-// The state of the driver. One call at a time has it; kernels may be calls of their own of an emulated library.
+// The state of the driver. One call at a time has it, and with it what that call calls.
 struct Driver {
     std::recursive_mutex mutex;
     bool is_initialized = false;
@@ -128,7 +128,8 @@ inline CUresult submit(Driver& driver, CUstream handle, bool is_launch, const Dr
 }
 
 // A copy or memset of `pointers`, which all have to be inside of an allocation now and when it runs.
-inline CUresult submit_on(CUstream stream, std::vector<CUdeviceptr> pointers, size_t n_bytes, std::function<void()> work) {
+inline CUresult submit_on(
+    CUstream stream, std::vector<CUdeviceptr> pointers, size_t n_bytes, std::function<void()> work) {
     return call(Needs::Context, [&](Driver& driver) {
         const auto are_valid = [&driver, pointers, n_bytes] {
             for (CUdeviceptr pointer : pointers) {
@@ -175,7 +176,8 @@ class Arguments {
         }
     }
 
-    CUresult launch(const Driver& driver, const Kernel& kernel, emulator::Index grid, emulator::Index block, size_t shared) {
+    CUresult launch(
+        const Driver& driver, const Kernel& kernel, emulator::Index grid, emulator::Index block, size_t shared) {
         std::vector<void*> arguments;
         for (size_t i = 0; i < copies_.size(); i++) {
             arguments.push_back(copies_[i].data());

@@ -46,11 +46,8 @@ fn build(sources: &Path, folder: &Path, sanitizer: Sanitizer) -> Result<()> {
     let lock = File::create(folder.join("lock"))?;
     lock.lock().context("cannot lock the folder of the driver")?;
     let compilation = Compilation::new(sources, folder, sanitizer)?;
-    let mut kernels = Vec::new();
-    for file in files(sources, &["cu"])? {
-        kernels.push(Unit::Kernels(file));
-    }
-    let units: Vec<_> = kernels.into_iter().chain([Unit::Driver, Unit::Products]).collect();
+    let kernels = files(sources, &["cu"])?.into_iter().map(Unit::Kernels);
+    let units: Vec<_> = kernels.chain([Unit::Driver, Unit::Products]).collect();
     all(&units, |unit| compilation.compile(unit))
         .context("kernels do not compile for the emulated driver")?;
     let of_driver = units.iter().filter(|unit| !matches!(unit, Unit::Products));

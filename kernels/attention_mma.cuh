@@ -17,8 +17,8 @@ constexpr int PIECE = 8;
 
 constexpr float LOG2_E = 1.44269504088896340736f;
 
-// A piece of a row of a tile in shared memory. The places of pieces in a row depend on the row, so that the same piece of
-// eight rows in sequence is in different banks.
+// A piece of a row of a tile in shared memory. The places of pieces in a row depend on the row, so that the same piece
+// of eight rows in sequence is in different banks.
 template <int DIM>
 __device__ __forceinline__ bf16* piece(bf16* tile, int row, int index) {
     return tile + row * DIM + (index ^ row % 8) * PIECE;
@@ -96,8 +96,8 @@ struct WarpRows {
         }
     }
 
-    // Adds what the rows see of the tile of the keys from `first` on. `scale` makes of products the logarithms of weights
-    // to base 2.
+    // Adds what the rows see of the tile of the keys from `first` on. `scale` makes of products the logarithms of
+    // weights to base 2.
     template <class Stream>
     __device__ __forceinline__ void attend(const Stream& stream, unsigned first, float scale) {
         const int lane = threadIdx.x % WARP;

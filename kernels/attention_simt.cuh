@@ -54,8 +54,8 @@ struct SimtRow {
         mass = 0.0f;
     }
 
-    // Goes through the first `n_keys` keys of a tile, of which the row sees the first `n_seen`, at least one. All threads
-    // of the block come here. `room` is for 2 * KEYS * DIM numbers.
+    // Goes through the first `n_keys` keys of a tile, of which the row sees the first `n_seen`, at least one. All
+    // threads of the block come here. `room` is for 2 * KEYS * DIM numbers.
     template <class T>
     __device__ __forceinline__ void attend(
         float* room, const T* k, const T* v, const QueryTile& tile, unsigned n_keys, unsigned n_seen, int kv_head,

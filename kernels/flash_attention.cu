@@ -1,14 +1,14 @@
-// Causal softmax attention with grouped queries by tensor cores: what attention.cu computes, for bfloat16 activations of
-// head_dim 64 and 128.
+// Causal softmax attention with grouped queries by tensor cores: what attention.cu computes, for bfloat16 activations
+// of head_dim 64 and 128.
 //
 // A query sees a prefix, which sequences may share, and then its sequence's own keys up to its own. Keys are numbered
 // through both and taken MMA_KEYS at a time, so that no result depends on where the prefix ends or on other queries.
 //
 // q, out: [rows, n_heads, head_dim]; k, v: [rows, n_kv_heads, head_dim] bfloat16, aligned to 16 bytes; lse:
-// [rows, n_heads] float32, the log-sum-exp of the scaled scores. scale > 0.
+// [rows, n_heads] float32, the log-sum-exp of the scaled scores; scale is positive.
 //
-// Grid: (tiles, n_kv_heads), blocks of MMA_THREADS threads; tiles of at most MMA_ROWS rows, a row being a query of one of
-// the heads of the group. Dynamic shared memory: 512 * head_dim bytes. Floor: 4 * keys seen * n_heads * head_dim
+// Grid: (tiles, n_kv_heads), blocks of MMA_THREADS threads; tiles of at most MMA_ROWS rows, a row being a query of one
+// of the heads of the group. Dynamic shared memory: 512 * head_dim bytes. Floor: 4 * keys seen * n_heads * head_dim
 // floating-point operations, of which a full tile does 64 for each byte of keys and values that it reads.
 #include "attention_mma.cuh"
 

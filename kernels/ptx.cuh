@@ -26,8 +26,8 @@ __device__ __forceinline__ unsigned shared_address(const void* shared) {
     return static_cast<unsigned>(__cvta_generic_to_shared(shared));
 }
 
-// Loads 8 by 8 matrices of bfloat16 from shared memory, one to a register: lanes 8 * i and on name the rows of matrix i,
-// 16 aligned bytes each, and register i gets (row, pair..) of it.
+// Loads 8 by 8 matrices of bfloat16 from shared memory, one to a register: lanes 8 * i and on name the rows of matrix
+// i, 16 aligned bytes each, and register i gets (row, pair..) of it.
 __device__ __forceinline__ void load_matrices(unsigned (&to)[4], const void* row) {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
                  : "=r"(to[0]), "=r"(to[1]), "=r"(to[2]), "=r"(to[3])

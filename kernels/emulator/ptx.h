@@ -98,8 +98,12 @@ inline void mma(float (&d)[4], const unsigned (&a)[4], unsigned b0, unsigned b1)
     memcpy(d, operand.d, sizeof d);
 }
 
-inline void load_matrices(unsigned (&to)[4], const void* row) { emulator::load_matrices<false>(to, row, "ldmatrix.x4"); }
-inline void load_matrices(unsigned (&to)[2], const void* row) { emulator::load_matrices<false>(to, row, "ldmatrix.x2"); }
+inline void load_matrices(unsigned (&to)[4], const void* row) {
+    emulator::load_matrices<false>(to, row, "ldmatrix.x4");
+}
+inline void load_matrices(unsigned (&to)[2], const void* row) {
+    emulator::load_matrices<false>(to, row, "ldmatrix.x2");
+}
 inline void load_transposed(unsigned (&to)[4], const void* row) {
     emulator::load_matrices<true>(to, row, "ldmatrix.x4.trans");
 }

@@ -18,7 +18,8 @@ static AttentionResult<T> attend(Kernel kernel, int dim, const std::vector<Seque
 template <class T, class Kernel>
 static void check_kernel(Kernel kernel, int dim, Heads heads, const char* name) {
     // A prompt alone; then two samples that share it, and one query that sees more than two tiles of keys.
-    std::vector<Sequence> sequences = {{0, 9, 0, 0, 0, 9}, {9, 3, 0, 9, 9, 5}, {12, 1, 0, 9, 14, 1}, {13, 1, 0, 15, 15, 60}};
+    std::vector<Sequence> sequences = {
+        {0, 9, 0, 0, 0, 9}, {9, 3, 0, 9, 9, 5}, {12, 1, 0, 9, 14, 1}, {13, 1, 0, 15, 15, 60}};
     if (is_tiny) sequences = {{0, 2, 0, 3, 3, 2}};
     AttentionCase<T> of(sequences, heads);
     auto found = attend(kernel, dim, sequences, of);

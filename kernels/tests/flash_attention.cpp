@@ -15,8 +15,8 @@ static AttentionResult<bf16> attend(const std::vector<Sequence>& sequences, Atte
     return result;
 }
 
-// A weight is off by 2^-9 of itself after rounding to bfloat16, so that a sum of weighted values in [-1, 1) is by at most
-// 2^-9, and rounding it adds 2^-9 of itself.
+// A weight is off by 2^-9 of itself after rounding to bfloat16, so that a sum of weighted values in [-1, 1) is by at
+// most 2^-9, and rounding it adds 2^-9 of itself.
 constexpr double FLASH_TOLERANCE = 1.0 / 256;
 
 TEST(flash_attention_agrees_with_float64) {
@@ -27,15 +27,14 @@ TEST(flash_attention_agrees_with_float64) {
     };
     // Three tiles of keys: the third one comes to where the first was.
     if (is_tiny) return check_kernel({{0, 2, 0, 127, 127, 3}}, {1, 1, 64});
-    // A prompt alone; samples that share it, with ends on, before and behind those of tiles; one query that sees one key,
-    // and one that sees many.
+    // A prompt alone; samples that share it, with ends on, before and behind those of tiles; one query that sees one
+    // key, and one that sees many.
     const std::vector<Sequence> sequences = {
         {0, 70, 0, 0, 0, 70},     {70, 3, 0, 70, 70, 5},      {73, 1, 0, 70, 75, 1},
         {74, 58, 0, 70, 76, 58},  {132, 1, 134, 0, 134, 1},   {133, 1, 10, 100, 135, 93},
         {134, 59, 5, 5, 228, 59}, {193, 12, 60, 52, 287, 12}, {205, 12, 60, 53, 299, 12}};
-    for (Heads heads : {Heads{2, 2, 64}, Heads{4, 2, 128}, Heads{9, 3, 64}, Heads{14, 2, 64}, Heads{7, 1, 128}, Heads{8, 1, 64}}) {
-        check_kernel(sequences, heads);
-    }
+    const Heads all[] = {{2, 2, 64}, {4, 2, 128}, {9, 3, 64}, {14, 2, 64}, {7, 1, 128}, {8, 1, 64}};
+    for (Heads heads : all) check_kernel(sequences, heads);
 }
 
 TEST(bits_of_flash_attention_do_not_depend_on_where_the_prefix_ends_or_on_other_queries) {

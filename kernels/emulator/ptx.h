@@ -98,6 +98,33 @@ inline void mma(float (&d)[4], const unsigned (&a)[4], unsigned b0, unsigned b1)
     memcpy(d, operand.d, sizeof d);
 }
 
+inline void mma(int (&d)[4], const unsigned (&a)[4], unsigned b0, unsigned b1) {
+    struct Operand {
+        unsigned a[4], b[2];
+        int d[4];
+    } operand{{a[0], a[1], a[2], a[3]}, {b0, b1}, {d[0], d[1], d[2], d[3]}};
+    emulator::warp_operation(~0u, operand, "mma of int8", false, [](Operand** operands, unsigned) {
+        int left[16][32], right[32][8];
+        for (unsigned lane = 0; lane < emulator::WARP; lane++) {
+            const unsigned row = lane / 4, four = lane % 4 * 4;
+            const auto code = [](unsigned word, unsigned index) { return static_cast<int8_t>(word >> 8 * index); };
+            for (unsigned j = 0; j < 4; j++) {
+                for (unsigned i = 0; i < 4; i++) {
+                    left[row + i % 2 * 8][four + i / 2 * 16 + j] = code(operands[lane]->a[i], j);
+                }
+                for (unsigned i = 0; i < 2; i++) right[four + i * 16 + j][row] = code(operands[lane]->b[i], j);
+            }
+        }
+        for (unsigned lane = 0; lane < emulator::WARP; lane++) {
+            for (unsigned i = 0; i < 4; i++) {
+                const unsigned row = lane / 4 + i / 2 * 8, column = lane % 4 * 2 + i % 2;
+                for (unsigned k = 0; k < 32; k++) operands[lane]->d[i] += left[row][k] * right[k][column];
+            }
+        }
+    });
+    memcpy(d, operand.d, sizeof d);
+}
+
 inline void load_matrices(unsigned (&to)[4], const void* row) {
     emulator::load_matrices<false>(to, row, "ldmatrix.x4");
 }

@@ -55,6 +55,32 @@ TEST(fragments_from_shared_memory_multiply) {
     check_multiply<true, 4>("ldmatrix.x4.trans");
 }
 
+// out[16, 8] += a[16, 32] * b by one warp, for a b of [8, 32] that is stored by columns.
+static __global__ void multiply_codes(const unsigned* a, const unsigned* b, int* out) {
+    const unsigned row = threadIdx.x / 4, quad = threadIdx.x % 4, at = row * 8 + quad * 2;
+    const unsigned* left = a + row * 8 + quad;
+    const unsigned fragment[4] = {left[0], left[64], left[4], left[68]};
+    int sums[4];
+    for (unsigned i = 0; i < 4; i++) sums[i] = out[at + i % 2 + i / 2 * 64];
+    mma(sums, fragment, b[row * 8 + quad], b[row * 8 + quad + 4]);
+    for (unsigned i = 0; i < 4; i++) out[at + i % 2 + i / 2 * 64] = sums[i];
+}
+
+TEST(fragments_of_codes_multiply) {
+    Array<unsigned> a(16 * 8), b(8 * 8);
+    for (size_t i = 0; i < a.size(); i++) a[i] = static_cast<unsigned>((number(1, i) + 1.0) * 2147483648.0);
+    for (size_t i = 0; i < b.size(); i++) b[i] = static_cast<unsigned>((number(2, i) + 1.0) * 2147483648.0);
+    Array<int> out(16 * 8);
+    std::vector<int> wanted(16 * 8);
+    const auto code = [](Array<unsigned>& words, size_t i) { return static_cast<int8_t>(words[i / 4] >> i % 4 * 8); };
+    for (size_t i = 0; i < wanted.size(); i++) {
+        out[i] = wanted[i] = static_cast<int>(i) - 50;
+        for (size_t k = 0; k < 32; k++) wanted[i] += code(a, i / 8 * 32 + k) * code(b, i % 8 * 32 + k);
+    }
+    launch(multiply_codes, 1, 1, 32, a.data(), b.data(), out.data());
+    for (size_t i = 0; i < wanted.size(); i++) check(out[i] == wanted[i], "sum " + std::to_string(i) + " of codes");
+}
+
 // Each lane copies its number of three groups and looks at all of them while the last one may still be on its way.
 static __global__ void look(const float4* from, float4* seen) {
     __shared__ float4 room[3];

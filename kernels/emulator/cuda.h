@@ -48,14 +48,15 @@ inline float2 make_float2(float x, float y) { return {x, y}; }
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 
 inline float rsqrtf(float x) { return 1.0f / sqrtf(x); }
-inline void sincospi(double x, double* sine, double* cosine) {
-    const double radians = fmod(x, 2.0) * 3.14159265358979323846;
-    *sine = sin(radians);
-    *cosine = cos(radians);
-}
 inline float __expf(float x) { return expf(x); }
 inline float __logf(float x) { return logf(x); }
 inline float __fdividef(float x, float y) { return x / y; }
+// The sine and cosine of x half turns; whole turns go away without an error.
+inline void sincospi(double x, double* sine, double* cosine) {
+    const double turned = M_PI * std::remainder(x, 2.0);
+    *sine = std::sin(turned);
+    *cosine = std::cos(turned);
+}
 // The compiler fuses nothing for a plain x86-64, so that these are what they say.
 inline float __fadd_rn(float x, float y) { return x + y; }
 inline float __fsub_rn(float x, float y) { return x - y; }
@@ -68,6 +69,8 @@ inline int __float2int_rz(float x) {
     if (x != x) return 0;
     return x >= 2147483648.0f ? INT32_MAX : x < -2147483648.0f ? INT32_MIN : static_cast<int>(x);
 }
+// To nearest, ties to even, of what fits; a NaN becomes 0.
+inline int __float2int_rn(float x) { return x != x ? 0 : static_cast<int>(nearbyintf(x)); }
 inline unsigned __umulhi(unsigned x, unsigned y) { return static_cast<uint64_t>(x) * y >> 32; }
 
 inline int __popc(unsigned x) { return __builtin_popcount(x); }

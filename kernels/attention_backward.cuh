@@ -12,7 +12,7 @@ struct KeyTile {
 
 // The queries of a sequence. Query i sees key k of the tile, both counted from 0, if i >= k + offset. For an own span
 // that is the place of the tile's first key in it, less the own keys before those of the queries; a prefix has an
-// offset so low that every query sees all of it.
+// offset of minus the tile's keys or less, so that every query sees all of it, but not below -2^20.
 struct Viewer {
     unsigned query_start, n_queries;
     int offset;

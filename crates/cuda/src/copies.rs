@@ -9,10 +9,15 @@ use crate::engine::{Engine, Grid};
 use crate::kernels::Name;
 use crate::linear::rows_of;
 use crate::memory::Memory;
-use crate::storage::{Buffer, Matrix, Values, WeightCopy, common_numbers};
+use crate::rows::Access;
+use crate::storage::{Buffer, Matrix, Values, WeightCopy, code_stride, common_numbers};
 use crate::transfer::BLOCK;
 
 const FILE: &str = "int8_linear";
+/// Weights that a thread quantises at once where rows allow it.
+const CODES_AT_ONCE: usize = 8;
+/// Blocks that keep every multiprocessor of a large GPU busy.
+const ENOUGH_BLOCKS: usize = 264;
 
 impl Engine {
     pub(crate) fn copy_write(
@@ -31,13 +36,20 @@ impl Engine {
                 let operands = Arguments::new().pointers([high.pointer(), low.pointer(), codes]);
                 self.convert("round_weights", operands, matrix.len())
             }
-            (Some(scales), _) => {
-                let scales = scales.pointer();
-                let values = self.joined(matrix, "joined weights")?;
+            (Some(scales), values) => {
                 let (n_out, n_in) = matrix.shape();
-                let arguments = Arguments::new().pointers([values, codes, scales]).int(n_in);
-                let name = Name { file: FILE, kernel: "quantise_weights" };
-                self.launch(name, Grid::blocks(n_out, BLOCK), arguments)
+                let (from, kind) = match values {
+                    Values::F32(memory) => (Arguments::new().pointer(memory.pointer()), "f32"),
+                    Values::Halves { high, low } => {
+                        (Arguments::new().pointers([high.pointer(), low.pointer()]), "split")
+                    }
+                };
+                let width = if n_in.is_multiple_of(CODES_AT_ONCE) { "wide" } else { "narrow" };
+                let arguments = from.pointers([codes, scales.pointer()]).int(n_in);
+                let kernel = format!("quantise_weights_{kind}_{width}");
+                let name = Name { file: FILE, kernel: &kernel };
+                let grid = Grid::blocks(n_out, BLOCK);
+                self.launch(name, grid, arguments.int(code_stride(n_in)))
             }
         }
     }
@@ -60,9 +72,10 @@ impl Engine {
                 self.convert("bf16_to_f32", operands, n_out * n_in)?;
             }
             Some(scales) => {
-                let arguments = Arguments::new().pointers([codes, scales, values]).int(n_in);
-                let name = Name { file: FILE, kernel: "widen_weights" };
-                self.launch(name, Grid::blocks(n_out, BLOCK), arguments)?;
+                let arguments = Arguments::new().pointers([codes, scales, values]);
+                let arguments = arguments.int(n_out).int(n_in).int(code_stride(n_in));
+                let name = Name { file: FILE, kernel: "unpack_int8_weights" };
+                self.launch(name, Grid::items(n_out * n_in, BLOCK), arguments)?;
             }
         }
         Ok(values)
@@ -122,22 +135,45 @@ impl Engine {
         y: Operand,
     ) -> DeviceResult<()> {
         let (n_out, n_in) = weight.shape();
-        let codes = self.scratch("codes of rows", 2 * rows * n_in)?;
+        let stride = code_stride(n_in);
+        // Codes of 13 bits in two parts of 8.
+        let high = self.scratch("codes of rows", 2 * rows * stride)?;
+        let low = high + (rows * stride) as u64;
         let row_scales = self.scratch("scales of rows", 4 * rows)?;
-        let kernel = format!("quantise_rows_{}", x.numbers.name());
-        let arguments = Arguments::new().pointers([x.pointer, codes, row_scales]).int(n_in);
-        let name = Name { file: FILE, kernel: &kernel };
-        self.launch(name, Grid::blocks(rows, BLOCK), arguments)?;
-        let kernel = format!("int8_linear_{}", y.numbers.name());
-        let arguments = Arguments::new().pointers([
-            codes,
-            row_scales,
-            weight.codes.pointer(),
-            scales,
-            y.pointer,
-        ]);
-        let arguments = arguments.int(rows).int(n_out).int(n_in);
-        let name = Name { file: FILE, kernel: &kernel };
-        self.launch(name, Grid::blocks(n_out, BLOCK), arguments)
+        let access = Access::of(x.numbers, n_in, &[x.pointer]);
+        let arguments = Arguments::new().pointers([x.pointer, high, low, row_scales]);
+        let name = Name { file: FILE, kernel: &access.kernel("quantise_rows") };
+        self.launch(name, Grid::blocks(rows, BLOCK), arguments.int(n_in).int(stride))?;
+
+        let tile = Tile::of(rows, n_out);
+        let kernel = format!("int8_linear_{}_{}x{}", y.numbers.name(), tile.rows, tile.outputs);
+        let no_bias = 0;
+        let arguments = Arguments::new()
+            .pointers([high, low, row_scales, weight.codes.pointer(), scales, no_bias, y.pointer])
+            .int(rows)
+            .int(n_out)
+            .int(stride);
+        let blocks = [rows.div_ceil(tile.rows), n_out.div_ceil(tile.outputs), 1];
+        let grid = Grid { blocks, threads: BLOCK, shared_bytes: 0 };
+        self.launch(Name { file: FILE, kernel: &kernel }, grid, arguments)
+    }
+}
+
+/// What a block of the product makes. Sums are exact, so that the choice changes no bit.
+#[derive(Clone, Copy)]
+struct Tile {
+    rows: usize,
+    outputs: usize,
+}
+
+impl Tile {
+    fn of(n_rows: usize, n_out: usize) -> Self {
+        let many = Self { rows: 32, outputs: 64 };
+        let n_blocks = n_rows.div_ceil(many.rows) * n_out.div_ceil(many.outputs);
+        match n_rows {
+            0..=8 => Self { rows: 8, outputs: 16 },
+            _ if n_blocks >= ENOUGH_BLOCKS => many,
+            _ => Self { rows: 32, outputs: 16 },
+        }
     }
 }

@@ -41,7 +41,7 @@ pub struct WeightCopy {
     pub(crate) n_out: usize,
     pub(crate) n_in: usize,
     pub(crate) codes: Memory,
-    /// One for each output, of int8 copies.
+    /// One for each output, of int8 copies, whose rows of codes are [`code_stride`] bytes.
     pub(crate) scales: Option<Memory>,
 }
 
@@ -151,7 +151,7 @@ impl WeightCopy {
         let len = area(n_out, n_in)?;
         let (codes, scales) = match format {
             CopyFormat::Bf16 => (zeros(len, 2)?, None),
-            CopyFormat::Int8 => (zeros(len, 1)?, Some(zeros(n_out, 4)?)),
+            CopyFormat::Int8 => (zeros(n_out, code_stride(n_in))?, Some(zeros(n_out, 4)?)),
         };
         Ok(Self { n_out, n_in, codes, scales })
     }
@@ -159,6 +159,11 @@ impl WeightCopy {
     pub(crate) fn shape(&self) -> (usize, usize) {
         (self.n_out, self.n_in)
     }
+}
+
+/// Bytes of a row of int8 codes: a multiple of `STEP` in `kernels/int8_linear.cu`.
+pub(crate) const fn code_stride(n_in: usize) -> usize {
+    n_in.next_multiple_of(64)
 }
 
 impl State {

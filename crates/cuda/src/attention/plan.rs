@@ -39,9 +39,6 @@ pub(crate) struct Viewer {
     pub(crate) offset: i32,
 }
 
-/// An offset by which every query sees every key; adding the number of a key does not overflow.
-const SEES_ALL: i32 = i32::MIN / 2;
-
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct KeyPlan {
     pub(crate) tiles: Vec<KeyTile>,
@@ -129,7 +126,8 @@ fn key_plan(sequences: &[AttentionSequence], most: usize) -> KeyPlan {
                     offset,
                 };
                 if holds(prefix) {
-                    plan.viewers.push(viewer(SEES_ALL));
+                    // Key numbers of a tile are below `most`, so that every query sees all.
+                    plan.viewers.push(viewer(-(most as i32)));
                 }
                 if holds(own) {
                     // Own key j is seen by the queries from j - (own.len - n_queries) on.

@@ -1,5 +1,6 @@
 //! Attention: the host says which queries and keys go together, kernels do the rest.
 
+mod decode;
 mod plan;
 
 use azr_transformer::checks::attention as check;
@@ -86,6 +87,9 @@ impl Engine {
         forward: &Forward<'_>,
     ) -> DeviceResult<()> {
         let (operands, _) = forward.check(shape, sequences)?;
+        if sequences.iter().all(|sequence| sequence.n_queries <= 1) {
+            return self.decode_attention(shape, sequences, operands);
+        }
         let Operands { numbers, q, k, v, out, lse } = operands;
         let family = Family::of(numbers, shape);
         let (tiles, n_tiles) = self.query_tiles(shape, sequences, family.rows())?;

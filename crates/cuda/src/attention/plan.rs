@@ -7,6 +7,9 @@ use std::sync::Arc;
 use azr_transformer::{AttentionSequence, KeySpan};
 use bytemuck::NoUninit;
 
+use super::MMA_ROWS;
+use super::decode::DecodePlan;
+
 /// Consecutive queries of one sequence.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, NoUninit)]
 #[repr(C)]
@@ -51,6 +54,7 @@ pub(crate) struct Plans {
     sequences: Vec<AttentionSequence>,
     queries: Option<(usize, Arc<Vec<QueryTile>>)>,
     keys: Option<(usize, Arc<KeyPlan>)>,
+    decode: Option<(usize, Arc<DecodePlan>)>,
 }
 
 impl Plans {
@@ -73,6 +77,20 @@ impl Plans {
         let cached = self.keys.take().filter(|(n, _)| *n == most);
         let (_, plan) = cached.unwrap_or_else(|| (most, Arc::new(key_plan(sequences, most))));
         self.keys = Some((most, plan.clone()));
+        plan
+    }
+
+    /// Runs of keys for the queries of `group` heads.
+    pub(crate) fn decode(
+        &mut self,
+        sequences: &[AttentionSequence],
+        group: usize,
+    ) -> Arc<DecodePlan> {
+        self.expect(sequences);
+        let cached = self.decode.take().filter(|(n, _)| *n == group);
+        let (_, plan) = cached
+            .unwrap_or_else(|| (group, Arc::new(DecodePlan::new(sequences, group, MMA_ROWS))));
+        self.decode = Some((group, plan.clone()));
         plan
     }
 

@@ -110,7 +110,12 @@ fn same_in_every_layout<D: Device>(
 
 pub(super) fn check<D: Device>(checks: &mut Checks<'_, D>) {
     let tolerance = checks.twice_rounded(TOLERANCE);
+    // A step of decoding: samples of one prompt, of another one, and of none.
+    let mut step: Vec<_> =
+        (0..20).map(|i| sequence(i, 1, (0, 270), (270 + 3 * i, 1 + i % 3))).collect();
+    step.extend([sequence(20, 1, (340, 33), (373, 1)), sequence(21, 1, (0, 0), (374, 26))]);
     let layouts = [
+        ("a step of decoding", step, 22, 400),
         ("one key", vec![sequence(0, 1, (0, 0), (0, 1))], 1, 1),
         ("one sequence", vec![sequence(0, 37, (0, 0), (2, 37))], 37, 40),
         ("one query of many keys", vec![sequence(1, 1, (0, 0), (0, 150))], 2, 150),

@@ -50,7 +50,8 @@ constexpr int QKV_ROWS = 4;
 constexpr int MAX_HEAD_DIM = 512;
 
 // What `qkv_rope` works on: rows of q_stride numbers with queries, and of kv_stride with keys and values, so that the three
-// may be parts of one product. Biases are float32, [n_heads * head_dim] and twice [n_kv_heads * head_dim], or null.
+// may be parts of one product. v may be null, and then there are no values. Biases are float32, [n_heads * head_dim] and twice
+// [n_kv_heads * head_dim], or null. `sign` is 1, or -1 to turn back, which without biases is the gradient.
 template <class T>
 struct Qkv {
     T *q, *k, *v;
@@ -60,6 +61,7 @@ struct Qkv {
     const unsigned* positions;
     const double* frequencies;
     int n_rows, q_stride, kv_stride, n_heads, n_kv_heads, head_dim;
+    float sign;
 };
 
 template <int N>
@@ -82,25 +84,24 @@ __device__ __forceinline__ void qkv_rope(const Qkv<T>& x) {
     }
     __syncthreads();
     const int n_units = n_pairs / N;
-    const int n_row_units = (x.n_heads + 2 * x.n_kv_heads) * n_units;
+    const int n_row_units = (x.n_heads + (x.v == nullptr ? 1 : 2) * x.n_kv_heads) * n_units;
     for (int i = threadIdx.x; i < QKV_ROWS * n_row_units; i += BLOCK) {
         const int row_of_block = i / n_row_units;
         const size_t row = first_row + row_of_block;
         if (row >= x.n_rows) break;
         const int pair = i % n_units * N;
         int head = i % n_row_units / n_units;
-        const T* from = x.q + row * x.q_stride;
-        T* to = x.q + row * x.q_stride;
+        T* from = x.q + row * x.q_stride;
+        T* to = from;
         const float* bias = x.q_bias;
         bool turns_pairs = true;
         if (head >= x.n_heads) {
             head -= x.n_heads;
             turns_pairs = head < x.n_kv_heads;
             if (!turns_pairs) head -= x.n_kv_heads;
-            T* rows = (turns_pairs ? x.k : x.v) + row * x.kv_stride;
             bias = turns_pairs ? x.k_bias : x.v_bias;
-            from = rows;
-            to = rows;
+            from = (turns_pairs ? x.k : x.v) + row * x.kv_stride;
+            to = from;
             if (x.cache_rows != nullptr) {
                 const size_t width = static_cast<size_t>(x.n_kv_heads) * x.head_dim;
                 to = (turns_pairs ? x.k_cache : x.v_cache) + x.cache_rows[row] * width;
@@ -111,11 +112,16 @@ __device__ __forceinline__ void qkv_rope(const Qkv<T>& x) {
         const auto left_bias = load_bias<N>(bias, a), right_bias = load_bias<N>(bias, b);
 #pragma unroll
         for (int lane = 0; lane < N; lane++) {
-            const float2 turn = turns_pairs ? turns[row_of_block][pair + lane] : make_float2(1.0f, 0.0f);
-            const float l = to_float(left.lanes[lane]) + left_bias.lanes[lane];
-            const float r = to_float(right.lanes[lane]) + right_bias.lanes[lane];
-            from_float(left.lanes[lane], l * turn.x - r * turn.y);
-            from_float(right.lanes[lane], r * turn.x + l * turn.y);
+            float l = to_float(left.lanes[lane]) + left_bias.lanes[lane];
+            float r = to_float(right.lanes[lane]) + right_bias.lanes[lane];
+            if (turns_pairs) {
+                const float2 turn = turns[row_of_block][pair + lane];
+                const float turned = l * turn.x - r * (x.sign * turn.y);
+                r = r * turn.x + l * (x.sign * turn.y);
+                l = turned;
+            }
+            from_float(left.lanes[lane], l);
+            from_float(right.lanes[lane], r);
         }
         store<N>(to, a / N, left);
         store<N>(to, b / N, right);

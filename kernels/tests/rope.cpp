@@ -92,12 +92,19 @@ static void check_qkv(Kernel kernel, QkvShape shape, bool has_cache, bool has_bi
     const Qkv<T> all = {
         x.data(), x.data() + q_width, x.data() + q_width + kv_width, or_null(q_bias), or_null(k_bias), or_null(v_bias),
         k_cache.data(), v_cache.data(), has_cache ? cache_rows.data() : nullptr, positions.data(), frequencies.data(),
-        size(n_rows), size(stride), size(stride), size(n_heads), size(n_kv_heads), size(head_dim)};
+        size(n_rows), size(stride), size(stride), size(n_heads), size(n_kv_heads), size(head_dim), 1.0f};
+    const std::vector<double> before = x.values();
     launch(kernel, blocks(n_rows, QKV_ROWS), 1, BLOCK, all);
     const std::string what = text(name, n_rows, stride) + (has_cache ? ", cached" : "") + (has_bias ? ", biased" : "");
     check_close(x.values(), wanted, tolerance<T>(), what);
     check_close(k_cache.values(), wanted_k, tolerance<T>(), what + ", keys");
     check_close(v_cache.values(), wanted_v, tolerance<T>(), what + ", values");
+    if (has_cache || has_bias) return;
+    Qkv<T> back = all;
+    back.v = nullptr;
+    back.sign = -1.0f;
+    launch(kernel, blocks(n_rows, QKV_ROWS), 1, BLOCK, back);
+    check_close(x.values(), before, 2 * tolerance<T>(), what + ", and back");
 }
 
 TEST(qkv_rope_agrees_with_float64) {

@@ -56,6 +56,8 @@ TEST(log_probs_agree_with_float64) {
     // One id has all the mass, and the exponentials of most others are 0.
     check_rows(2, 1000, 300.0, 1.0f, false);
     check_rows(2, 1000, 5.0, 1.0f, true);
+    // The largest vocabulary that is sampled from.
+    check_rows(2, 1 << 18, 5.0, 1.0f, false);
 }
 
 TEST(bits_do_not_depend_on_other_rows) {

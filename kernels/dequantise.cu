@@ -1,8 +1,8 @@
 // GGUF blocks to float32 or to split weights, to the bits of crates/weights/src/gguf/quant.rs, where the formats are
 // described; a thread for each value, blocks of BLOCK threads.
 //
-// bytes: whole blocks as they are in the file, aligned to 2; values, or high and low: [n]. Floor: the block's bytes, and 4 for
-// each value.
+// bytes: whole blocks as they are in the file, aligned to 2; values, or high and low: [n]. Floor: the block's bytes,
+// and 4 for each value.
 #include "packing.cuh"
 
 typedef unsigned char u8;
@@ -31,9 +31,9 @@ __device__ __forceinline__ unsigned five_bits(const u8* bytes, int i) {
     return nibble(bytes + 4, i) | (bytes[i / 8] >> i % 8 & 1) << 4;
 }
 
-// Element i of a block of Q4_K or Q5_K with the integer q: `block` begins with d, dmin and 12 bytes in which the first four
-// pairs of scale and minimum have their six bits in bytes 0 to 3 and 4 to 7; the last four have their low nibbles in bytes 8
-// to 11 and their top bits above the first four.
+// Element i of a block of Q4_K or Q5_K with the integer q: `block` begins with d, dmin and 12 bytes in which the first
+// four pairs of scale and minimum have their six bits in bytes 0 to 3 and 4 to 7; the last four have their low nibbles
+// in bytes 8 to 11 and their top bits above the first four.
 __device__ __forceinline__ float k_value(const u8* block, int i, unsigned q) {
     const u8* packed = block + 4;
     const int pair = i / 32;

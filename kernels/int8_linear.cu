@@ -1,10 +1,11 @@
-// Products with int8 copies of weights: y[r, n] = x_scale[r] * scale[n] * sum_k x_code[r, k] * code[n, k] + bias[n] with exact
-// sums, so that float32's three roundings are all that there are. Codes and scales are those of
+// Products with int8 copies of weights: y[r, n] = x_scale[r] * scale[n] * sum_k x_code[r, k] * code[n, k] + bias[n]
+// with exact sums, so that float32's three roundings are all that there are. Codes and scales are those of
 // crates/transformer/src/quantise.rs, to the bit.
 //
 // Codes of weights are int8, [n_out, stride] with a scale for each row; codes of activations, up to 4095, are two int8,
-// code = 64 * high + low, each [n_rows, stride]. Rows of codes have zeros behind n_in numbers: stride is n_in rounded up to a
-// multiple of STEP. Arrays are aligned to 16 bytes. n_in is at most 2^18, for which sums of either half are int32.
+// code = 64 * high + low, each [n_rows, stride]. Rows of codes have zeros behind n_in numbers: stride is n_in rounded
+// up to a multiple of STEP. Arrays are aligned to 16 bytes. n_in is at most 2^18, for which sums of either half are
+// int32.
 #include "packing.cuh"
 #include "ptx.cuh"
 
@@ -55,8 +56,8 @@ __device__ __forceinline__ Vector<int, N> codes_of(const Vector<float, N>& value
     return codes;
 }
 
-// x: [n_rows, n_in] activations, one block for each row. Reads x and writes high, low and scales. Floor: an activation and 2
-// bytes a number.
+// x: [n_rows, n_in] activations, one block for each row. Reads x and writes high, low and scales. Floor: an activation
+// and 2 bytes a number.
 template <class T, int N>
 __device__ __forceinline__ void quantise_rows(
     const T* x, signed char* high, signed char* low, float* scales, int n_in, int stride) {
@@ -113,8 +114,8 @@ __device__ __forceinline__ void quantise_weights(Load load, signed char* codes, 
     for (int i = n_in + threadIdx.x; i < stride; i += BLOCK) codes[i] = 0;
 }
 
-// Weights are [n_out, n_in], float32 or split, one block for each row. Reads them and writes codes and scales. Floor: 5 bytes
-// a weight. Wide for an n_in that is a multiple of 8.
+// Weights are [n_out, n_in], float32 or split, one block for each row. Reads them and writes codes and scales. Floor: 5
+// bytes a weight. Wide for an n_in that is a multiple of 8.
 #define DEFINE(name, N)                                                                                          \
     extern "C" __global__ void __launch_bounds__(BLOCK) quantise_weights_f32_##name(                             \
         const float* weights, signed char* codes, float* scales, int n_in, int stride) {                         \
@@ -150,15 +151,16 @@ __device__ __forceinline__ uint4 load_codes(const signed char* codes, bool exist
     return exists ? *reinterpret_cast<const uint4*>(codes) : uint4{};
 }
 
-// A block makes OUTPUTS * GROUPS outputs of 8 * TILES rows: grid (ceil(n_rows / rows), ceil(n_out / outputs)), BLOCK threads.
-// Warps of a group take its inputs in turns. The tensor cores sum over inputs in any order, so that a lane's 16 consecutive
-// codes may be where the instruction has others, if weights and activations agree. bias is [n_out] float32 or null; y is
-// [n_rows, n_out] activations. Floor: a byte a weight, as blocks that share weights run together and read them from the
-// second cache; for many rows 4 operations a weight and row, two products of 8 bits for one of 16.
+// A block makes OUTPUTS * GROUPS outputs of 8 * TILES rows: grid (ceil(n_rows / rows), ceil(n_out / outputs)), BLOCK
+// threads. Warps of a group take its inputs in turns. The tensor cores sum over inputs in any order, so that a lane's
+// 16 consecutive codes may be where the instruction has others, if weights and activations agree. bias is [n_out]
+// float32 or null; y is [n_rows, n_out] activations. Floor: a byte a weight, as blocks that share weights run together
+// and read them from the second cache; for many rows 4 operations a weight and row, two products of 8 bits for one of
+// 16.
 template <class T, int TILES, int GROUPS>
 __device__ __forceinline__ void int8_linear(
-    const signed char* high, const signed char* low, const float* x_scales, const signed char* codes, const float* scales,
-    const float* bias, T* y, int n_rows, int n_out, int stride) {
+    const signed char* high, const signed char* low, const float* x_scales, const signed char* codes,
+    const float* scales, const float* bias, T* y, int n_rows, int n_out, int stride) {
     constexpr int ROWS = 8 * TILES, BLOCK_OUTPUTS = OUTPUTS * GROUPS, TURNS = WARPS / GROUPS;
     __shared__ long long sums[TURNS][ROWS][BLOCK_OUTPUTS];
     const int first_row = blockIdx.x * ROWS, first_output = blockIdx.y * BLOCK_OUTPUTS;
@@ -207,8 +209,8 @@ __device__ __forceinline__ void int8_linear(
     }
 }
 
-// Rows by outputs of a block: the first for few rows, the last, whose warps share rows in the first cache, where there are
-// enough blocks of it.
+// Rows by outputs of a block: the first for few rows, the last, whose warps share rows in the first cache, where there
+// are enough blocks of it.
 #define DEFINE(name, T, TILES, GROUPS)                                                                           \
     extern "C" __global__ void __launch_bounds__(BLOCK) name(                                                    \
         const signed char* high, const signed char* low, const float* x_scales, const signed char* codes,        \

@@ -1,7 +1,8 @@
 // AdamW (arXiv 1711.05101), the norm of all gradients, and the optimizer's state packed and unpacked.
 //
-// One launch works on many tensors: block b of BLOCK threads on the CHUNK values of chunks[b], each warp on WARP_VALUES of
-// them at a time, which is a block of int8 state. Arrays are aligned to 32 bytes, and a block begins where the tensor does.
+// One launch works on many tensors: block b of BLOCK threads on the CHUNK values of chunks[b], each warp on WARP_VALUES
+// of them at a time, which is a block of int8 state. Arrays are aligned to 32 bytes, and a block begins where the
+// tensor does.
 #include "packing.cuh"
 
 constexpr int CHUNK = 8192;
@@ -195,8 +196,9 @@ extern "C" __global__ void __launch_bounds__(BLOCK)
     if (threadIdx.x == 0) partials[blockIdx.x] = sum;
 }
 
-// sum[0] = the sum of partials, [n_partials] float64, in an order that n_partials decides, and clip[0] = what scales gradients
-// to the norm max_norm if theirs, the root of the sum, is larger; 1 otherwise, and always for a max_norm of 0. One block.
+// sum[0] = the sum of partials, [n_partials] float64, in an order that n_partials decides, and clip[0] = what scales
+// gradients to the norm max_norm if theirs, the root of the sum, is larger; 1 otherwise, and always for a max_norm of
+// 0. One block.
 extern "C" __global__ void __launch_bounds__(BLOCK)
     clip_scale(const double* partials, unsigned n_partials, double max_norm, double* sum, float* clip) {
     __shared__ double room[BLOCK / WARP];
@@ -242,8 +244,8 @@ __device__ __forceinline__ void unpack_state(const unsigned char* codes, const f
     store_part(values, first, n, Int8State<IS_SIGNED>::load(codes, scales, first, n));
 }
 
-// Rounds stochastically by `key` or, where `is_stochastic` is 0, to nearest. First moments are signed, second ones are not.
-// Floor: 5 bytes a value, in both directions.
+// Rounds stochastically by `key` or, where `is_stochastic` is 0, to nearest. First moments are signed, second ones are
+// not. Floor: 5 bytes a value, in both directions.
 #define DEFINE(name, IS_SIGNED)                                                                                  \
     extern "C" __global__ void __launch_bounds__(BLOCK) pack_state_##name(                                       \
         const float* values, unsigned char* codes, float* scales, size_t n, unsigned key, int is_stochastic) {   \

@@ -1,4 +1,5 @@
-// How weights and optimizer state lie in memory: the arithmetic of crates/transformer/src/optimizer/packing.rs to the bit.
+// How weights and optimizer state lie in memory: the arithmetic of crates/transformer/src/optimizer/packing.rs to the
+// bit.
 //
 // Products, sums, quotients and roots are named operations where bits matter, because nvcc fuses what is not.
 #pragma once
@@ -45,8 +46,9 @@ __device__ __forceinline__ unsigned short nearest_bf16(float value) {
     return is_finite(bits) ? (bits + 0x7fff + (bits >> 16 & 1)) >> 16 : upper_half(bits);
 }
 
-// A float32 weight as two halves, bits = (high << 16) + sign-extended low. `high` is the nearest bfloat16; of two that are
-// equally near it is the one farther from 0, as `low` reaches from -2^15 to 2^15 - 1. A NaN keeps no more than its kind.
+// A float32 weight as two halves, bits = (high << 16) + sign-extended low. `high` is the nearest bfloat16; of two that
+// are equally near it is the one farther from 0, as `low` reaches from -2^15 to 2^15 - 1. A NaN keeps no more than its
+// kind.
 struct Halves {
     unsigned short high, low;
 };
@@ -89,8 +91,8 @@ constexpr float MIN_SCALE = 1e-28f;
 template <bool IS_SIGNED>
 constexpr float N_CODES = IS_SIGNED ? 127.0f : 255.0f;
 
-// (code / n)^4 for code in 0 .. n. The quotient is the one that float32's division has: for every such code, what the product
-// with the reciprocal leaves corrects it to that.
+// (code / n)^4 for code in 0 .. n. The quotient is the one that float32's division has: for every such code, what the
+// product with the reciprocal leaves corrects it to that.
 template <bool IS_SIGNED>
 __device__ __forceinline__ float fourth_power(float code) {
     constexpr float n = N_CODES<IS_SIGNED>, inverse = 1.0f / n;
@@ -103,8 +105,8 @@ __device__ __forceinline__ float fourth_power(float code) {
 typedef Vector<float, LANE_VALUES> LaneValues;
 typedef Vector<unsigned char, LANE_VALUES> LaneCodes;
 
-// Packs the block of 256 values that the lanes of a warp hold, all of which call it; returns the scale. `first` is the index
-// of the lane's first value.
+// Packs the block of 256 values that the lanes of a warp hold, all of which call it; returns the scale. `first` is the
+// index of the lane's first value.
 template <bool IS_SIGNED>
 __device__ __forceinline__ float pack_block(
     const LaneValues& values, bool is_stochastic, unsigned key, size_t first, LaneCodes& codes) {

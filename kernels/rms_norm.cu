@@ -21,7 +21,8 @@ __device__ __forceinline__ void scale_row(const T* x, const float* gain, T* y, f
 
 // Reads x and writes y and inv_rms. Floor: 2 activations a number.
 template <class T, int N>
-__device__ __forceinline__ void rms_norm(const T* x, const float* gain, T* y, float* inv_rms, int width, float epsilon) {
+__device__ __forceinline__ void rms_norm(
+    const T* x, const float* gain, T* y, float* inv_rms, int width, float epsilon) {
     __shared__ float room[BLOCK / WARP];
     const size_t row = blockIdx.x;
     x += row * width;
@@ -36,8 +37,8 @@ __device__ __forceinline__ void rms_norm(const T* x, const float* gain, T* y, fl
     scale_row<T, N>(x, gain, y + row * width, inverse, width);
 }
 
-// The end of a residual branch and the norm at the beginning of the next: sum = x + branch, of which y is the norm as it is
-// stored. `sum` may be x. Reads x and branch and writes sum, y and inv_rms. Floor: 4 activations a number.
+// The end of a residual branch and the norm at the beginning of the next: sum = x + branch, of which y is the norm as
+// it is stored. `sum` may be x. Reads x and branch and writes sum, y and inv_rms. Floor: 4 activations a number.
 template <class T, int N>
 __device__ __forceinline__ void add_rms_norm(
     const T* x, const T* branch, T* sum, const float* gain, T* y, float* inv_rms, int width, float epsilon) {

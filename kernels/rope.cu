@@ -1,5 +1,6 @@
 // Rotary embedding (arXiv 2104.09864) over the pairs (i, i + head_dim / 2) of each head, the layout of Hugging Face: in
-// place, a thread for each pair of a row, which turns it in all heads; and with what else is between a product and attention.
+// place, a thread for each pair of a row, which turns it in all heads; and with what else is between a product and
+// attention.
 //
 // x: [rows, n_heads * head_dim] activations; positions: [rows]; frequencies: [head_dim / 2] float64,
 // theta^(-2 i / head_dim). Angles are float64: a position of thousands leaves float32 no exact fraction of a turn. They
@@ -49,9 +50,10 @@ DEFINE(rope_bf16, bf16)
 constexpr int QKV_ROWS = 4;
 constexpr int MAX_HEAD_DIM = 512;
 
-// What `qkv_rope` works on: rows of q_stride numbers with queries, and of kv_stride with keys and values, so that the three
-// may be parts of one product. v may be null, and then there are no values. Biases are float32, [n_heads * head_dim] and twice
-// [n_kv_heads * head_dim], or null. `sign` is 1, or -1 to turn back, which without biases is the gradient.
+// What `qkv_rope` works on: rows of q_stride numbers with queries, and of kv_stride with keys and values, so that the
+// three may be parts of one product. v may be null, and then there are no values. Biases are float32, [n_heads *
+// head_dim] and twice [n_kv_heads * head_dim], or null. `sign` is 1, or -1 to turn back, which without biases is the
+// gradient.
 template <class T>
 struct Qkv {
     T *q, *k, *v;
@@ -69,9 +71,9 @@ __device__ __forceinline__ Vector<float, N> load_bias(const float* bias, int ind
     return bias == nullptr ? Vector<float, N>{} : load<N>(bias, index / N);
 }
 
-// Adds biases, turns queries and keys, and writes queries in place and row r of keys and values to row cache_rows[r] of the
-// caches, [rows, n_kv_heads * head_dim], or in place if cache_rows is null. Blocks of BLOCK threads take QKV_ROWS rows, a
-// thread N pairs of a head, or 2 N numbers of v, at a time. Floor: 2 activations a number.
+// Adds biases, turns queries and keys, and writes queries in place and row r of keys and values to row cache_rows[r] of
+// the caches, [rows, n_kv_heads * head_dim], or in place if cache_rows is null. Blocks of BLOCK threads take QKV_ROWS
+// rows, a thread N pairs of a head, or 2 N numbers of v, at a time. Floor: 2 activations a number.
 template <class T, int N>
 __device__ __forceinline__ void qkv_rope(const Qkv<T>& x) {
     __shared__ float2 turns[QKV_ROWS][MAX_HEAD_DIM / 2];

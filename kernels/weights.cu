@@ -1,4 +1,5 @@
-// Weights as two halves and as float32, and plain bfloat16 arrays; a thread for LANE_VALUES values, blocks of BLOCK threads.
+// Weights as two halves and as float32, and plain bfloat16 arrays; a thread for LANE_VALUES values, blocks of BLOCK
+// threads.
 //
 // All operands are [n], aligned to 32 bytes. See `Halves` for what the halves are.
 #include "packing.cuh"

@@ -119,11 +119,13 @@ struct Shape {
 };
 
 template <class T, class Kernel>
-static void check_linear(Kernel kernel, size_t rows_of_block, size_t outputs_of_block, Shape shape, bool largest, const char* name) {
+static void check_linear(
+    Kernel kernel, size_t rows_of_block, size_t outputs_of_block, Shape shape, bool largest, const char* name) {
     const auto [n_rows, n_out, n_in] = shape;
     const size_t stride = padded(n_in);
     Array<signed char> high(n_rows * stride), low(n_rows * stride), codes(n_out * stride);
-    auto x_scales = numbers<float>(3, n_rows), scales = numbers<float>(4, n_out), bias = numbers<float>(5, n_out, 100.0);
+    auto x_scales = numbers<float>(3, n_rows), scales = numbers<float>(4, n_out);
+    auto bias = numbers<float>(5, n_out, 100.0);
     Array<T> y(n_rows * n_out), unbiased(n_rows * n_out);
     x_scales[n_rows / 2] = NAN;
     std::vector<int> x(n_rows * stride);
@@ -140,7 +142,8 @@ static void check_linear(Kernel kernel, size_t rows_of_block, size_t outputs_of_
     for (float* with : {bias.data(), static_cast<float*>(nullptr)}) {
         launch(
             kernel, blocks(n_rows, rows_of_block), blocks(n_out, outputs_of_block), BLOCK, high.data(), low.data(),
-            x_scales.data(), codes.data(), scales.data(), with, with ? y.data() : unbiased.data(), n_rows, n_out, stride);
+            x_scales.data(), codes.data(), scales.data(), with, with ? y.data() : unbiased.data(), n_rows, n_out,
+            stride);
     }
     bool agrees = true;
     for (size_t row = 0; row < n_rows; row++) {

@@ -50,7 +50,8 @@ static float pack(
         }
         if (!is_signed && values[i] != 0.0f) magnitude = std::fmax(magnitude, 1.0f);
         if (std::isnan(magnitude)) magnitude = 0.0f;
-        codes[i] = static_cast<unsigned char>(static_cast<int>(is_signed ? std::copysign(magnitude, values[i]) : magnitude));
+        if (is_signed) magnitude = std::copysign(magnitude, values[i]);
+        codes[i] = static_cast<unsigned char>(static_cast<int>(magnitude));
     }
     return scale;
 }
@@ -249,9 +250,10 @@ TEST(packed_steps_are_those_of_float32) {
 TEST(without_a_clip_there_is_one_factor) {
     Tensor with(3, 300), without(3, 300);
     Array<TensorEntry> entries(2);
-    entries[0] = {with.p.data(), nullptr, with.g.data(), with.m.data(), with.v.data(), nullptr, nullptr, 300, 0.1f, 0};
-    entries[1] = {without.p.data(), nullptr, without.g.data(), without.m.data(), without.v.data(), nullptr, nullptr, 300,
-                  0.1f, 0};
+    for (Tensor* t : {&with, &without}) {
+        TensorEntry& entry = entries[t == &without];
+        entry = {t->p.data(), nullptr, t->g.data(), t->m.data(), t->v.data(), nullptr, nullptr, 300, 0.1f, 0};
+    }
     Array<Chunk> chunks(1);
     Array<float> clip(1);
     clip[0] = 1.0f;
@@ -380,9 +382,11 @@ TEST(state_that_is_no_number_stays_so) {
         for (int is_stochastic : {0, 1}) {
             Array<unsigned char> codes(300), wanted(300);
             Array<float> scales(2), wanted_scales(2);
-            launch(pack_state_signed_int8, 1, 1, BLOCK, values.data(), codes.data(), scales.data(), 300, 3, is_stochastic);
+            launch(
+                pack_state_signed_int8, 1, 1, BLOCK, values.data(), codes.data(), scales.data(), 300, 3, is_stochastic);
             Tensor::pack(values, true, is_stochastic, 3, wanted, wanted_scales);
-            check(same_bytes(codes, wanted) && same_bytes(scales, wanted_scales), "int8 of something that is not finite");
+            const bool agrees = same_bytes(codes, wanted) && same_bytes(scales, wanted_scales);
+            check(agrees, "int8 of something that is not finite");
         }
     }
 }

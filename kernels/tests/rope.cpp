@@ -58,7 +58,8 @@ static void check_qkv(Kernel kernel, QkvShape shape, bool has_cache, bool has_bi
     const size_t q_width = n_heads * head_dim, kv_width = n_kv_heads * head_dim, n_pairs = head_dim / 2;
     const size_t stride = q_width + 2 * kv_width + 8, n_cache_rows = n_rows + 3;
     auto x = numbers<T>(1, n_rows * stride);
-    auto q_bias = numbers<float>(2, q_width), k_bias = numbers<float>(3, kv_width), v_bias = numbers<float>(4, kv_width);
+    auto q_bias = numbers<float>(2, q_width);
+    auto k_bias = numbers<float>(3, kv_width), v_bias = numbers<float>(4, kv_width);
     auto k_cache = numbers<T>(5, n_cache_rows * kv_width), v_cache = numbers<T>(6, n_cache_rows * kv_width);
     auto positions = indices(7, n_rows, 30000);
     Array<unsigned> cache_rows(n_rows);
@@ -85,7 +86,8 @@ static void check_qkv(Kernel kernel, QkvShape shape, bool has_cache, bool has_bi
         turn(row, 0, q_width, q_bias, true, in_place);
         const size_t cached = cache_rows[row] * kv_width;
         turn(row, q_width, kv_width, k_bias, true, has_cache ? &wanted_k[cached] : in_place + q_width);
-        turn(row, q_width + kv_width, kv_width, v_bias, false, has_cache ? &wanted_v[cached] : in_place + q_width + kv_width);
+        double* values = has_cache ? &wanted_v[cached] : in_place + q_width + kv_width;
+        turn(row, q_width + kv_width, kv_width, v_bias, false, values);
     }
     const auto or_null = [&](Array<float>& bias) { return has_bias ? bias.data() : nullptr; };
     const auto size = [](size_t n) { return static_cast<int>(n); };
@@ -109,7 +111,8 @@ static void check_qkv(Kernel kernel, QkvShape shape, bool has_cache, bool has_bi
 
 TEST(qkv_rope_agrees_with_float64) {
     const std::vector<QkvShape> tiny = {{2, 2, 1, 16}};
-    const std::vector<QkvShape> all = {{1, 1, 1, 2}, {3, 6, 2, 10}, {5, 4, 2, 16}, {9, 9, 3, 64}, {2, 3, 1, 128}, {1, 1, 1, 512}};
+    const std::vector<QkvShape> all = {{1, 1, 1, 2},  {3, 6, 2, 10},  {5, 4, 2, 16},
+                                       {9, 9, 3, 64}, {2, 3, 1, 128}, {1, 1, 1, 512}};
     for (QkvShape shape : is_tiny ? tiny : all) {
         for (int options = 0; options < 4; options++) {
             const bool has_cache = options & 1, has_bias = options & 2;

@@ -97,7 +97,9 @@ TEST(the_largest_vocabulary_has_room) {
     auto logits = numbers<float>(5, 2 * n_vocab, 4.0);
     // The last id has nearly all mass of one row, and eight ids that of the other.
     logits[n_vocab - 1] = 20.0f;
-    for (size_t i = 0; i < 8; i++) logits[n_vocab + (i + 1) * n_vocab / 8 - 1 - i] = 16.0f + 0.5f * static_cast<float>(i);
+    for (size_t i = 0; i < 8; i++) {
+        logits[n_vocab + (i + 1) * n_vocab / 8 - 1 - i] = 16.0f + 0.5f * static_cast<float>(i);
+    }
     check_sampled(logits, n_vocab, {{1.0f, 1.0f, 0.999f}, {0.7f, 0.8f, 0.1f}});
 }
 

@@ -6,8 +6,9 @@ use azr_plugin::LossSpec;
 use azr_transformer::checks::equal;
 use azr_transformer::packing::Rounding;
 use azr_transformer::{
-    ActivationPrecision, AdamStep, AdamTensor, AttentionSequence, AttentionShape, CopyFormat,
-    Device, DeviceResult, Moment, SampleSpec, StatePrecision, Tensor, TokenScores, TokenTargets,
+    ActivationPrecision, AdamStep, AdamTensor, AttentionSequence, AttentionShape, CacheRows,
+    CopyFormat, Device, DeviceResult, Moment, QkvSpec, SampleSpec, StatePrecision, Tensor,
+    TokenScores, TokenTargets,
 };
 
 use crate::Cuda;
@@ -236,6 +237,29 @@ impl Device for Cuda {
         inv_rms: &mut Buffer,
     ) -> DeviceResult<()> {
         self.run(|engine| engine.rms_norm(x, rows, (gain, epsilon), y, inv_rms))
+    }
+
+    fn add_rms_norm(
+        &self,
+        x: &Buffer,
+        sum: &mut Buffer,
+        rows: usize,
+        gain: &Buffer,
+        epsilon: f32,
+        y: &mut Buffer,
+        inv_rms: &mut Buffer,
+    ) -> DeviceResult<()> {
+        self.run(|engine| engine.add_rms_norm(x, sum, rows, (gain, epsilon), y, inv_rms))
+    }
+
+    fn qkv(
+        &self,
+        x: &Buffer,
+        spec: &QkvSpec<'_, Self>,
+        qkv: [&mut Buffer; 3],
+        cache: Option<CacheRows<'_, Self>>,
+    ) -> DeviceResult<()> {
+        self.run(|engine| engine.qkv(x, spec, qkv, cache))
     }
 
     fn rms_norm_backward(

@@ -1,8 +1,10 @@
 //! Norms, rotary embedding and SwiGLU.
 
-use azr_transformer::DeviceResult;
-use azr_transformer::checks::{ensure, equal};
+use azr_transformer::checks::{ensure, equal, indices};
+use azr_transformer::{AttentionShape, CacheRows, DeviceResult, QkvSpec, Weights};
+use bytemuck::NoUninit;
 
+use crate::Cuda;
 use crate::arguments::Arguments;
 use crate::blas::Numbers;
 use crate::engine::{Engine, Grid};
@@ -10,6 +12,33 @@ use crate::kernels::Name;
 use crate::rows::Access;
 use crate::storage::{Buffer, common_numbers};
 use crate::transfer::BLOCK;
+
+/// Rows of a block of `qkv_rope`, and the widest head that it has room for.
+const QKV_ROWS: usize = 4;
+const MAX_HEAD_DIM: usize = 512;
+
+/// `Qkv` of `kernels/rope.cu`.
+#[derive(Debug, Clone, Copy, NoUninit)]
+#[repr(C)]
+struct QkvRope {
+    q: u64,
+    k: u64,
+    v: u64,
+    biases: [u64; 3],
+    k_cache: u64,
+    v_cache: u64,
+    cache_rows: u64,
+    positions: u64,
+    frequencies: u64,
+    n_rows: u32,
+    q_stride: u32,
+    kv_stride: u32,
+    n_heads: u32,
+    n_kv_heads: u32,
+    head_dim: u32,
+    sign: f32,
+    padding: u32,
+}
 
 /// Operands of the gradients of RMSNorm.
 pub(crate) struct NormGradients<'a> {
@@ -37,6 +66,27 @@ impl Engine {
         let access = Access::of(numbers, width, &[x, y, gain]);
         let arguments = Arguments::new().pointers([x, gain, y, inv_rms]).int(width).float(epsilon);
         let name = Name { file: "rms_norm", kernel: &access.kernel("rms_norm") };
+        self.launch(name, Grid::blocks(rows, BLOCK), arguments)
+    }
+
+    pub(crate) fn add_rms_norm(
+        &mut self,
+        x: &Buffer,
+        sum: &mut Buffer,
+        rows: usize,
+        (gain, epsilon): (&Buffer, f32),
+        y: &mut Buffer,
+        inv_rms: &mut Buffer,
+    ) -> DeviceResult<()> {
+        let (numbers, width) = (common_numbers(&[x, sum, y])?, gain.len);
+        let (x, sum) = (x.rows("x", rows, width)?, sum.rows("sum", rows, width)?);
+        let (y, gain) = (y.rows("y", rows, width)?, gain.values("gain", 1, width)?);
+        let inv_rms = inv_rms.values("inv_rms", rows, 1)?;
+        let access = Access::of(numbers, width, &[x, sum, y, gain]);
+        // The branch is where the sum goes: a thread reads each number before it writes it.
+        let arguments = Arguments::new().pointers([x, sum, sum, gain, y, inv_rms]);
+        let arguments = arguments.int(width).float(epsilon);
+        let name = Name { file: "rms_norm", kernel: &access.kernel("add_rms_norm") };
         self.launch(name, Grid::blocks(rows, BLOCK), arguments)
     }
 
@@ -84,6 +134,93 @@ impl Engine {
         let arguments = arguments.float(if inverse { -1.0 } else { 1.0 });
         let grid = Grid::items(n_rows * n_pairs, BLOCK);
         self.launch(Name { file: "rope", kernel }, grid, arguments)
+    }
+
+    /// Three products, and one kernel for all that is between them and attention.
+    pub(crate) fn qkv(
+        &mut self,
+        x: &Buffer,
+        spec: &QkvSpec<'_, Cuda>,
+        qkv: [&mut Buffer; 3],
+        cache: Option<CacheRows<'_, Cuda>>,
+    ) -> DeviceResult<()> {
+        let AttentionShape { n_heads, n_kv_heads, head_dim } = spec.shape;
+        ensure((2..=MAX_HEAD_DIM).contains(&head_dim) && head_dim.is_multiple_of(2), || {
+            format!("heads of width {head_dim}; even ones of at most {MAX_HEAD_DIM} are possible")
+        })?;
+        let (n_rows, kv_width) = (spec.positions.len(), n_kv_heads * head_dim);
+        ensure(spec.n_queries <= n_rows, || "there are more queries than rows".to_owned())?;
+        let [q, k, v] = qkv;
+        let numbers = common_numbers(&[x, q, k, v])?;
+        let [(q_weights, q_bias), (k_weights, k_bias), (v_weights, v_bias)] = &spec.linear;
+        let widths = [n_heads * head_dim, kv_width, kv_width];
+        let mut biases = [0; 3];
+        for (to, (bias, width)) in
+            biases.iter_mut().zip([q_bias, k_bias, v_bias].into_iter().zip(widths))
+        {
+            if let Some(bias) = bias {
+                equal("length of the bias", bias.len, width)?;
+                *to = bias.values("bias", 1, width)?;
+            }
+        }
+        self.project(x, spec.n_queries, q_weights, q)?;
+        self.project(x, n_rows, k_weights, k)?;
+        self.project(x, n_rows, v_weights, v)?;
+
+        let (mut caches, mut cache_rows) = ([0, 0], 0);
+        if let Some(cache) = cache {
+            equal("number of cache rows", cache.rows.len(), n_rows)?;
+            common_numbers(&[k, cache.k, cache.v])?;
+            indices("cache rows", cache.rows, cache.k.len.min(cache.v.len) / kv_width)?;
+            caches = [cache.k.pointer(), cache.v.pointer()];
+            cache_rows = self.stage(cache.rows)?;
+        }
+        let operands = QkvRope {
+            q: q.rows("q", spec.n_queries, n_heads * head_dim)?,
+            k: k.rows("k", n_rows, kv_width)?,
+            v: v.rows("v", n_rows, kv_width)?,
+            biases,
+            k_cache: caches[0],
+            v_cache: caches[1],
+            cache_rows,
+            positions: self.stage(spec.positions)?,
+            frequencies: self.frequencies(head_dim / 2, spec.theta)?,
+            n_rows: n_rows as u32,
+            q_stride: (n_heads * head_dim) as u32,
+            kv_stride: kv_width as u32,
+            n_heads: n_heads as u32,
+            n_kv_heads: n_kv_heads as u32,
+            head_dim: head_dim as u32,
+            sign: 1.0,
+            padding: 0,
+        };
+        if spec.n_queries == n_rows {
+            return self.qkv_rope(numbers, operands);
+        }
+        let queries = QkvRope { n_rows: spec.n_queries as u32, n_kv_heads: 0, ..operands };
+        self.qkv_rope(numbers, queries)?;
+        self.qkv_rope(numbers, QkvRope { n_heads: 0, ..operands })
+    }
+
+    fn qkv_rope(&mut self, numbers: Numbers, operands: QkvRope) -> DeviceResult<()> {
+        // A thread takes as many pairs as it loads numbers at once.
+        let access = Access::of(numbers, operands.head_dim as usize / 2, &[]);
+        let grid = Grid::blocks((operands.n_rows as usize).div_ceil(QKV_ROWS), BLOCK);
+        let name = Name { file: "rope", kernel: &access.kernel("qkv_rope") };
+        self.launch(name, grid, Arguments::new().value(operands))
+    }
+
+    fn project(
+        &mut self,
+        x: &Buffer,
+        rows: usize,
+        weights: &Weights<'_, Cuda>,
+        y: &mut Buffer,
+    ) -> DeviceResult<()> {
+        match weights {
+            Weights::Matrix(matrix) => self.linear(x, rows, matrix, None, y),
+            Weights::Copy(copy) => self.copy_linear(x, rows, copy, None, y),
+        }
     }
 
     /// `theta^(-i / n_pairs)` for each pair, float64.

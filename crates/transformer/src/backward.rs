@@ -92,6 +92,7 @@ impl<D: Device> Model<D> {
             }
             if activations.layers.len() < n_layers {
                 // Only inputs were kept; the same operations on the same rows give the same bits again.
+                self.attention_norm(layer, rows.len(), activations)?;
                 self.layer_activations(layer, rows, activations, None)?;
             }
             let mut gradients = gradients.layer_mut(layer);
@@ -189,7 +190,7 @@ impl<D: Device> Model<D> {
         let shape = self.attention_shape();
         let n_rows = rows.len();
         let (n_queries, sequences) = self.queries_of(index, rows);
-        let Activations { residual, layers, norm, .. } = activations;
+        let Activations { residual, attention_inv_rms, layers, norm, .. } = activations;
         let n_kept = layers.len();
         let a = &mut layers[index % n_kept];
         let b = buffers;
@@ -238,14 +239,8 @@ impl<D: Device> Model<D> {
 
         let epsilon = self.config.rms_norm_eps;
         let x = &residual[index];
-        device.rms_norm(
-            x,
-            n_rows,
-            &weights.attention_norm,
-            epsilon,
-            norm,
-            &mut a.attention_inv_rms,
-        )?;
+        let attention_inv_rms = &mut attention_inv_rms[index % n_kept];
+        device.rms_norm(x, n_rows, &weights.attention_norm, epsilon, norm, attention_inv_rms)?;
         self.backward_weight(
             (index, Projection::Q),
             &b.d_q,
@@ -278,7 +273,7 @@ impl<D: Device> Model<D> {
             x,
             n_rows,
             &weights.attention_norm,
-            &a.attention_inv_rms,
+            attention_inv_rms,
             &b.d_norm,
             &mut b.d_residual,
             gradients.attention_norm_or(&mut b.d_gain),

@@ -192,6 +192,41 @@ pub enum TensorMut<'a, D: Device + ?Sized> {
     Matrix(&'a mut D::Matrix),
 }
 
+/// The weights of a linear map: a matrix, or the copy of one that generation multiplies with.
+#[expect(missing_debug_implementations, reason = "a device's storage need not be printable")]
+pub enum Weights<'a, D: Device + ?Sized> {
+    /// The matrix.
+    Matrix(&'a D::Matrix),
+    /// Its copy.
+    Copy(&'a D::WeightCopy),
+}
+
+/// How attention's queries, keys and values come from rows.
+#[expect(missing_debug_implementations, reason = "a device's storage need not be printable")]
+pub struct QkvSpec<'a, D: Device + ?Sized> {
+    /// Weights and biases for queries, keys and values.
+    pub linear: [(Weights<'a, D>, Option<&'a D::Buffer>); 3],
+    /// Heads.
+    pub shape: AttentionShape,
+    /// Position of each row, for the rotary embedding.
+    pub positions: &'a [u32],
+    /// Rotary base.
+    pub theta: f64,
+    /// Leading rows that have queries; all rows have keys and values.
+    pub n_queries: usize,
+}
+
+/// Where keys and values go.
+#[expect(missing_debug_implementations, reason = "a device's storage need not be printable")]
+pub struct CacheRows<'a, D: Device + ?Sized> {
+    /// Keys, `[cache rows, n_kv_heads * head_dim]`.
+    pub k: &'a mut D::Buffer,
+    /// Values.
+    pub v: &'a mut D::Buffer,
+    /// The cache row of each row; distinct.
+    pub rows: &'a [u32],
+}
+
 /// What one step of AdamW does to one parameter.
 #[expect(missing_debug_implementations, reason = "a device's storage need not be printable")]
 pub struct AdamTensor<'a, D: Device + ?Sized> {
@@ -418,6 +453,63 @@ pub trait Device: Send + Sync + 'static {
         dx: &mut Self::Buffer,
         d_gain: &mut Self::Buffer,
     ) -> DeviceResult<()>;
+
+    /// The end of a residual branch and the norm that follows: `sum += x`, which is the branch before and the residual
+    /// stream after, and then [`Device::rms_norm`] of it.
+    #[expect(clippy::too_many_arguments, reason = "a sum and a norm have these operands")]
+    fn add_rms_norm(
+        &self,
+        x: &Self::Buffer,
+        sum: &mut Self::Buffer,
+        rows: usize,
+        gain: &Self::Buffer,
+        epsilon: f32,
+        y: &mut Self::Buffer,
+        inv_rms: &mut Self::Buffer,
+    ) -> DeviceResult<()> {
+        self.add(x, sum, rows * self.len(gain))?;
+        self.rms_norm(sum, rows, gain, epsilon, y, inv_rms)
+    }
+
+    /// As [`Device::linear`] or [`Device::copy_linear`].
+    fn weights_linear(
+        &self,
+        x: &Self::Buffer,
+        rows: usize,
+        weights: &Weights<'_, Self>,
+        bias: Option<&Self::Buffer>,
+        y: &mut Self::Buffer,
+    ) -> DeviceResult<()> {
+        match weights {
+            Weights::Matrix(matrix) => self.linear(x, rows, matrix, bias, y),
+            Weights::Copy(copy) => self.copy_linear(x, rows, copy, bias, y),
+        }
+    }
+
+    /// What attention works on: three linear maps, of which queries and keys are rotated. Keys and values go to the cache
+    /// if there is one, and then `k` and `v` are left with anything in them.
+    fn qkv(
+        &self,
+        x: &Self::Buffer,
+        spec: &QkvSpec<'_, Self>,
+        [q, k, v]: [&mut Self::Buffer; 3],
+        cache: Option<CacheRows<'_, Self>>,
+    ) -> DeviceResult<()> {
+        let [(q_weights, q_bias), (k_weights, k_bias), (v_weights, v_bias)] = &spec.linear;
+        let AttentionShape { n_heads, n_kv_heads, head_dim } = spec.shape;
+        let (positions, theta, n_rows) = (spec.positions, spec.theta, spec.positions.len());
+        self.weights_linear(x, spec.n_queries, q_weights, *q_bias, q)?;
+        self.weights_linear(x, n_rows, k_weights, *k_bias, k)?;
+        self.weights_linear(x, n_rows, v_weights, *v_bias, v)?;
+        self.rope(q, n_heads, head_dim, &positions[..spec.n_queries], theta, false)?;
+        self.rope(k, n_kv_heads, head_dim, positions, theta, false)?;
+        if let Some(cache) = cache {
+            let width = n_kv_heads * head_dim;
+            self.scatter_rows(k, cache.rows, width, cache.k)?;
+            self.scatter_rows(v, cache.rows, width, cache.v)?;
+        }
+        Ok(())
+    }
 
     /// Rotary embedding (arXiv 2104.09864) in place over pairs `(i, i + head_dim / 2)`, the Hugging Face layout:
     /// row `r` is rotated by `positions[r] * theta^(-2i / head_dim)`; backwards when `inverse` (its gradient).

@@ -5,19 +5,20 @@ use azr_weights::{ModelConfig, Projection};
 
 use crate::cache::KvCache;
 use crate::copies::WeightCopies;
-use crate::device::{AttentionSequence, Device, DeviceResult};
+use crate::device::{AttentionSequence, CacheRows, Device, DeviceResult, QkvSpec, Weights};
 use crate::error::{Result, TransformerError};
 use crate::model::Model;
-use crate::parameters::Linear;
 use crate::rows::PackedRows;
 
 /// Buffers of a forward pass over at most `n_rows` rows.
 pub(crate) struct Activations<D: Device> {
     /// Residual stream: entry `l` goes into layer `l`. Either one per layer and one more, or two used in turn.
     pub(crate) residual: Vec<D::Buffer>,
-    /// One per layer, or a single one that every layer overwrites.
+    /// Of the norm of each layer's input: one per layer, or a single one that every layer overwrites.
+    pub(crate) attention_inv_rms: Vec<D::Buffer>,
+    /// As many.
     pub(crate) layers: Vec<LayerActivations<D>>,
-    /// `[n_rows, hidden]`; after [`Model::final_states`] the normalised final states.
+    /// `[n_rows, hidden]`; after a forward pass the normalised final states.
     pub(crate) norm: D::Buffer,
     /// `[n_rows, intermediate]`, the product inside the MLP.
     pub(crate) product: D::Buffer,
@@ -27,7 +28,6 @@ pub(crate) struct Activations<D: Device> {
 
 /// What a layer computes and its backward pass wants; norms and the MLP's product are computed again instead.
 pub(crate) struct LayerActivations<D: Device> {
-    pub(crate) attention_inv_rms: D::Buffer,
     pub(crate) q: D::Buffer,
     pub(crate) k: D::Buffer,
     pub(crate) v: D::Buffer,
@@ -81,7 +81,6 @@ impl<D: Device> Activations<D> {
         let numbers = |width: usize| device.zeros(n_rows * width);
         let layer = |_| {
             Ok(LayerActivations {
-                attention_inv_rms: numbers(1)?,
                 q: zeros(q)?,
                 k: zeros(kv)?,
                 v: zeros(kv)?,
@@ -96,6 +95,7 @@ impl<D: Device> Activations<D> {
         let (n_residual, n_layers) = keep.counts(config);
         Ok(Self {
             residual: (0..n_residual).map(|_| zeros(hidden)).collect::<DeviceResult<_>>()?,
+            attention_inv_rms: (0..n_layers).map(|_| numbers(1)).collect::<DeviceResult<_>>()?,
             layers: (0..n_layers).map(layer).collect::<DeviceResult<_>>()?,
             norm: zeros(hidden)?,
             product: zeros(inner)?,
@@ -105,8 +105,8 @@ impl<D: Device> Activations<D> {
 }
 
 impl<D: Device> Model<D> {
-    /// Runs all layers over `rows`. Without a rollout, key spans count the rows themselves.
-    /// Only the final rows are computed beyond the last layer's keys and values.
+    /// Runs all layers over `rows` and leaves the normalised final states in `activations.norm`. Without a rollout, key
+    /// spans count the rows themselves. Only the final rows are computed beyond the last layer's keys and values.
     pub(crate) fn forward(
         &self,
         rows: &PackedRows,
@@ -115,6 +115,7 @@ impl<D: Device> Model<D> {
         context: &dyn CallContext,
     ) -> Result<()> {
         self.device.embed(&self.weights.embedding, &rows.tokens, &mut activations.residual[0])?;
+        self.attention_norm(0, rows.len(), activations)?;
         for layer in 0..self.config.n_layers {
             if context.is_cancelled() {
                 return Err(TransformerError::Cancelled);
@@ -124,15 +125,18 @@ impl<D: Device> Model<D> {
         Ok(())
     }
 
-    /// Normalises the final rows of a forward pass into `activations.norm`.
-    pub(crate) fn final_states(
+    /// Normalises a layer's input.
+    pub(crate) fn attention_norm(
         &self,
+        index: usize,
         n_rows: usize,
         activations: &mut Activations<D>,
     ) -> DeviceResult<()> {
-        let Activations { residual, norm, inv_rms, .. } = activations;
-        let x = &residual[self.config.n_layers % residual.len()];
-        let gain = &self.weights.final_norm;
+        let Activations { residual, attention_inv_rms, norm, .. } = activations;
+        let n_kept = attention_inv_rms.len();
+        let inv_rms = &mut attention_inv_rms[index % n_kept];
+        let x = &residual[index % residual.len()];
+        let gain = &self.weights.layers[index].attention_norm;
         self.device.rms_norm(x, n_rows, gain, self.config.rms_norm_eps, norm, inv_rms)
     }
 
@@ -149,6 +153,8 @@ impl<D: Device> Model<D> {
         }
     }
 
+    /// Runs a layer whose normalised input is in `activations.norm`, and normalises what comes out of it, for the next one
+    /// or as final states.
     fn forward_layer(
         &self,
         index: usize,
@@ -160,18 +166,23 @@ impl<D: Device> Model<D> {
         self.layer_activations(index, rows, activations, rollout)?;
         let (device, config) = (&*self.device, &self.config);
         let (n_queries, _) = self.queries_of(index, rows);
-        let Activations { residual, layers, product, .. } = activations;
+        let Activations { residual, attention_inv_rms, layers, norm, product, inv_rms } =
+            activations;
         let n_kept = layers.len();
         let a = &layers[index % n_kept];
         let n_residual = residual.len();
         let y = &mut residual[(index + 1) % n_residual];
         device.swiglu(&a.gate, &a.up, n_queries * config.intermediate_size, product)?;
-        let copy = copies.map(|copies| copies.linear(index, Projection::Down));
-        linear(device, product, n_queries, &self.weights.layers[index].down, copy, y)?;
-        device.add(&a.middle, y, n_queries * config.hidden_size)
+        let (down, bias) = self.weights_of(index, Projection::Down, copies);
+        device.weights_linear(product, n_queries, &down, bias, y)?;
+        let (gain, inv_rms) = match self.weights.layers.get(index + 1) {
+            Some(next) => (&next.attention_norm, &mut attention_inv_rms[(index + 1) % n_kept]),
+            None => (&self.weights.final_norm, inv_rms),
+        };
+        device.add_rms_norm(&a.middle, y, n_queries, gain, config.rms_norm_eps, norm, inv_rms)
     }
 
-    /// Computes from a layer's input what its backward pass wants.
+    /// Computes from a layer's input, of which the norm is in `activations.norm`, what its backward pass wants.
     pub(crate) fn layer_activations(
         &self,
         index: usize,
@@ -182,77 +193,60 @@ impl<D: Device> Model<D> {
         let (device, config) = (&*self.device, &self.config);
         let weights = &self.weights.layers[index];
         let shape = self.attention_shape();
-        let epsilon = config.rms_norm_eps;
-        let n_rows = rows.len();
         let (n_queries, sequences) = self.queries_of(index, rows);
         let copies = rollout.as_ref().and_then(|rollout| rollout.copies);
-        let copy = |projection| copies.map(|copies| copies.linear(index, projection));
+        let weights_of = |projection| self.weights_of(index, projection, copies);
 
         let Activations { residual, layers, norm, .. } = activations;
         let n_kept = layers.len();
         let a = &mut layers[index % n_kept];
         let x = &residual[index % residual.len()];
 
-        device.rms_norm(
-            x,
-            n_rows,
-            &weights.attention_norm,
-            epsilon,
-            norm,
-            &mut a.attention_inv_rms,
-        )?;
-        linear(device, norm, n_queries, &weights.q, copy(Projection::Q), &mut a.q)?;
-        linear(device, norm, n_rows, &weights.k, copy(Projection::K), &mut a.k)?;
-        linear(device, norm, n_rows, &weights.v, copy(Projection::V), &mut a.v)?;
-        let theta = config.rope_theta;
-        let positions = &rows.positions;
-        device.rope(
-            &mut a.q,
-            shape.n_heads,
-            shape.head_dim,
-            &positions[..n_queries],
-            theta,
-            false,
-        )?;
-        device.rope(&mut a.k, shape.n_kv_heads, shape.head_dim, positions, theta, false)?;
+        let spec = QkvSpec {
+            linear: [Projection::Q, Projection::K, Projection::V].map(weights_of),
+            shape,
+            positions: &rows.positions,
+            theta: config.rope_theta,
+            n_queries,
+        };
+        let qkv = [&mut a.q, &mut a.k, &mut a.v];
         let (k, v) = match rollout {
             Some(target) => {
-                let width = shape.n_kv_heads * shape.head_dim;
                 let (k, v) = target.cache.layer_mut(index);
-                device.scatter_rows(&a.k, target.rows, width, k)?;
-                device.scatter_rows(&a.v, target.rows, width, v)?;
+                let cache = CacheRows { k: &mut *k, v: &mut *v, rows: target.rows };
+                device.qkv(norm, &spec, qkv, Some(cache))?;
                 (&*k, &*v)
             }
-            None => (&a.k, &a.v),
+            None => {
+                device.qkv(norm, &spec, qkv, None)?;
+                (&a.k, &a.v)
+            }
         };
         device.attention(shape, sequences, &a.q, k, v, &mut a.attention, &mut a.lse)?;
-        linear(device, &a.attention, n_queries, &weights.o, copy(Projection::O), &mut a.middle)?;
-        device.add(x, &mut a.middle, n_queries * config.hidden_size)?;
-
-        device.rms_norm(
-            &a.middle,
-            n_queries,
-            &weights.mlp_norm,
-            epsilon,
-            norm,
-            &mut a.mlp_inv_rms,
-        )?;
-        linear(device, norm, n_queries, &weights.gate, copy(Projection::Gate), &mut a.gate)?;
-        linear(device, norm, n_queries, &weights.up, copy(Projection::Up), &mut a.up)
+        let (o, bias) = weights_of(Projection::O);
+        device.weights_linear(&a.attention, n_queries, &o, bias, &mut a.middle)?;
+        let (gain, epsilon) = (&weights.mlp_norm, config.rms_norm_eps);
+        let inv_rms = &mut a.mlp_inv_rms;
+        device.add_rms_norm(x, &mut a.middle, n_queries, gain, epsilon, norm, inv_rms)?;
+        for (projection, y) in [(Projection::Gate, &mut a.gate), (Projection::Up, &mut a.up)] {
+            let (weights, bias) = weights_of(projection);
+            device.weights_linear(norm, n_queries, &weights, bias, y)?;
+        }
+        Ok(())
     }
-}
 
-fn linear<D: Device>(
-    device: &D,
-    x: &D::Buffer,
-    n_rows: usize,
-    linear: &Linear<D>,
-    copy: Option<&D::WeightCopy>,
-    y: &mut D::Buffer,
-) -> DeviceResult<()> {
-    let bias = linear.bias.as_ref();
-    match copy {
-        Some(copy) => device.copy_linear(x, n_rows, copy, bias, y),
-        None => device.linear(x, n_rows, &linear.weight, bias, y),
+    /// The weights of a layer's linear map, those of the copy where there is one, and its bias.
+    fn weights_of<'a>(
+        &'a self,
+        index: usize,
+        projection: Projection,
+        copies: Option<&'a WeightCopies<D>>,
+    ) -> (Weights<'a, D>, Option<&'a D::Buffer>) {
+        let linear = self.weights.layers[index].linear(projection);
+        let weights = match copies {
+            Some(copies) => Weights::Copy(copies.linear(index, projection)),
+            None => Weights::Matrix(&linear.weight),
+        };
+        (weights, linear.bias.as_ref())
     }
 }

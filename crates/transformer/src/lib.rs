@@ -28,9 +28,9 @@ mod text;
 mod update;
 
 pub use device::{
-    ActivationPrecision, AdamStep, AdamTensor, AttentionSequence, AttentionShape, CopyFormat,
-    Device, DeviceError, DeviceResult, KeySpan, Moment, SampleSpec, StatePrecision, Tensor,
-    TensorMut, TokenScores, TokenTargets,
+    ActivationPrecision, AdamStep, AdamTensor, AttentionSequence, AttentionShape, CacheRows,
+    CopyFormat, Device, DeviceError, DeviceResult, KeySpan, Moment, QkvSpec, SampleSpec,
+    StatePrecision, Tensor, TensorMut, TokenScores, TokenTargets, Weights,
 };
 pub use error::{Result, TransformerError};
 pub use generate::{GenerateLimits, Vocabulary};

@@ -177,21 +177,11 @@ mod tests {
             let a = Activations::new(&model, 3, keep).unwrap();
             assert_eq!(a.layers.len(), n_layers);
             let layers = a.layers.iter().flat_map(|l| {
-                [
-                    &l.attention_inv_rms,
-                    &l.q,
-                    &l.k,
-                    &l.v,
-                    &l.attention,
-                    &l.lse,
-                    &l.middle,
-                    &l.mlp_inv_rms,
-                    &l.gate,
-                    &l.up,
-                ]
+                [&l.q, &l.k, &l.v, &l.attention, &l.lse, &l.middle, &l.mlp_inv_rms, &l.gate, &l.up]
             });
             let n: usize = layers
                 .chain(&a.residual)
+                .chain(&a.attention_inv_rms)
                 .chain([&a.norm, &a.product, &a.inv_rms])
                 .map(|buffer| buffer.0.len())
                 .sum();

@@ -49,7 +49,6 @@ impl<D: Device> Model<D> {
             self.device.activations(HEAD_ROWS.min(n_rows) * self.config.hidden_size)?;
         for batch in &batches {
             self.forward(&batch.rows, &mut activations, None, context)?;
-            self.final_states(batch.rows.n_final_rows, &mut activations)?;
             let temperatures: Vec<f32> = member_rows(batch, &sequences)
                 .flat_map(|(member, rows)| rows.map(move |_| requests[member].temperature))
                 .collect();
@@ -88,7 +87,6 @@ impl<D: Device> Model<D> {
         rows.push(tokens, 0, KeySpan::default(), KeySpan { start: 0, len: tokens.len() });
         let mut activations = Activations::new(self, tokens.len(), Keep::Nothing)?;
         self.forward(&rows.all_final(), &mut activations, None, context)?;
-        self.final_states(tokens.len(), &mut activations)?;
         let mut logits = vec![0.0; tokens.len() * self.config.vocab_size];
         self.device.head_logits(
             &activations.norm,

@@ -114,7 +114,6 @@ impl<D: Device> Model<D> {
         for batch in &batches {
             let mut loss = BatchLoss::new(batch, &trained, &request.loss);
             self.forward(&batch.rows, &mut activations, None, context)?;
-            self.final_states(batch.rows.n_final_rows, &mut activations)?;
             if loss.needs_logprobs() {
                 let logprobs = self.target_logprobs(&loss, &activations, &mut head, context)?;
                 loss.resolve(&trained, &logprobs);

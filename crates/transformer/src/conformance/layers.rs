@@ -3,9 +3,10 @@
 use std::ops::Range;
 
 use super::{
-    Case, Checks, On, Outputs, RowCase, download, indices, numbers, split_rows, upload, upload_rows,
+    Case, Checks, On, Outputs, RowCase, download, indices, numbers, split_rows, upload,
+    upload_matrix, upload_rows,
 };
-use crate::device::{Device, DeviceResult};
+use crate::device::{AttentionShape, CacheRows, Device, DeviceResult, QkvSpec, Weights};
 
 /// Some tens of float32 roundings, most of them in a sum over the width.
 const TOLERANCE: f32 = 2e-6;
@@ -61,6 +62,77 @@ impl RowCase for RmsNorm {
             .zip(per_row(1, 1))
             .map(|((y, dx), inv_rms)| [y, dx, inv_rms].concat())
             .collect())
+    }
+}
+
+struct AddRmsNorm {
+    width: usize,
+    n_rows: usize,
+}
+
+impl Case for AddRmsNorm {
+    fn run<D: Device>(&self, device: &On<'_, D>) -> DeviceResult<Outputs> {
+        let Self { width, n_rows } = *self;
+        let x = upload_rows(device, &numbers(30, n_rows * width))?;
+        let mut sum = upload_rows(device, &numbers(31, n_rows * width + 3))?;
+        let gain = upload(device, &numbers(32, width))?;
+        let mut y = upload_rows(device, &numbers(33, n_rows * width + 3))?;
+        let mut inv_rms = upload(device, &numbers(34, n_rows + 1))?;
+        device.add_rms_norm(&x, &mut sum, n_rows, &gain, 1e-5, &mut y, &mut inv_rms)?;
+        let outputs = [("sum", sum), ("y", y), ("inv_rms", inv_rms)];
+        outputs.into_iter().map(|(name, buffer)| Ok((name, download(device, &buffer)?))).collect()
+    }
+}
+
+/// Queries, keys and values of rows, of which only the first may have queries.
+struct Qkv {
+    shape: AttentionShape,
+    width: usize,
+    n_rows: usize,
+    n_queries: usize,
+    with_bias: bool,
+    with_cache: bool,
+}
+
+impl Case for Qkv {
+    fn run<D: Device>(&self, device: &On<'_, D>) -> DeviceResult<Outputs> {
+        let Self { shape, width, n_rows, n_queries, .. } = *self;
+        let (q_width, kv_width) =
+            (shape.n_heads * shape.head_dim, shape.n_kv_heads * shape.head_dim);
+        let x = upload_rows(device, &numbers(110, n_rows * width))?;
+        let weights =
+            |seed, n_out| upload_matrix(device, (n_out, width), &numbers(seed, n_out * width));
+        let matrices = [weights(111, q_width)?, weights(112, kv_width)?, weights(113, kv_width)?];
+        let biases = [(114, q_width), (115, kv_width), (116, kv_width)]
+            .map(|(seed, len)| upload(device, &numbers(seed, len)));
+        let [q_bias, k_bias, v_bias] = biases;
+        let biases = [q_bias?, k_bias?, v_bias?];
+        let linear = [0, 1, 2].map(|index| {
+            (Weights::Matrix(&matrices[index]), self.with_bias.then_some(&biases[index]))
+        });
+        let positions = indices(117, n_rows, 3000);
+        let spec = QkvSpec { linear, shape, positions: &positions, theta: 1e4, n_queries };
+        let rows = |seed, len| upload_rows(device, &numbers(seed, len));
+        let (mut q, mut k) = (rows(118, n_rows * q_width + 3)?, rows(119, n_rows * kv_width)?);
+        let mut v = rows(120, n_rows * kv_width)?;
+        let n_cached = 2 * n_rows + 1;
+        let (mut k_cache, mut v_cache) =
+            (rows(121, n_cached * kv_width)?, rows(122, n_cached * kv_width)?);
+        // Distinct rows in disorder.
+        let cache_rows: Vec<u32> =
+            (0..n_rows as u32).map(|row| 2 * (n_rows as u32 - row)).collect();
+        let cache = self.with_cache.then_some(CacheRows {
+            k: &mut k_cache,
+            v: &mut v_cache,
+            rows: &cache_rows,
+        });
+        device.qkv(&x, &spec, [&mut q, &mut k, &mut v], cache)?;
+        // With a cache, what is in the rows themselves is a device's own business.
+        let outputs = match self.with_cache {
+            true => [("q", q), ("k cache", k_cache), ("v cache", v_cache)],
+            false => [("q", q), ("k", k), ("v", v)],
+        };
+        outputs.into_iter().map(|(name, buffer)| Ok((name, download(device, &buffer)?))).collect()
     }
 }
 
@@ -174,6 +246,23 @@ pub(super) fn check<D: Device>(checks: &mut Checks<'_, D>) {
         );
     }
     checks.rows_agree("rows of rms_norm".to_owned(), &RmsNorm { width: 70, n_rows: 40 });
+    for (width, n_rows) in [(1, 1), (40, 33), (601, 5)] {
+        let case = AddRmsNorm { width, n_rows };
+        checks.agrees(format!("add_rms_norm, {n_rows} rows of {width}"), TOLERANCE, &case);
+    }
+    for (n_heads, n_kv_heads, head_dim, n_rows) in
+        [(1, 1, 2, 1_usize), (6, 2, 10, 7), (4, 1, 64, 13)]
+    {
+        let shape = AttentionShape { n_heads, n_kv_heads, head_dim };
+        for (with_bias, with_cache) in [(false, false), (true, false), (true, true), (false, true)]
+        {
+            let n_queries = if with_cache { n_rows } else { n_rows.div_ceil(2) };
+            let case = Qkv { shape, width: 24, n_rows, n_queries, with_bias, with_cache };
+            let on = format!("{n_rows} rows, {n_heads} and {n_kv_heads} heads of {head_dim}");
+            let name = format!("qkv, bias {with_bias}, cache {with_cache}, {on}");
+            checks.agrees(name, 2.0 * TOLERANCE, &case);
+        }
+    }
     for (n_heads, head_dim, n_rows) in [(1, 2, 1), (3, 6, 5), (2, 64, 20), (5, 48, 9)] {
         for inverse in [false, true] {
             let rope = Rope { n_heads, head_dim, n_rows, inverse };

@@ -305,7 +305,6 @@ impl<'a, D: Device> Wave<'a, D> {
             if complete.is_empty() {
                 continue;
             }
-            self.model.final_states(rows.len(), &mut self.activations)?;
             for (prompt, row) in complete {
                 let mut state = vec![0.0; hidden];
                 self.model.device.read(&self.activations.norm, row * hidden, &mut state)?;
@@ -351,7 +350,6 @@ impl<'a, D: Device> Wave<'a, D> {
             }
             let target = Rollout { cache: &mut self.cache, rows: &cache_rows, copies: self.copies };
             self.model.forward(&rows.all_final(), &mut self.activations, Some(target), context)?;
-            self.model.final_states(n_running, &mut self.activations)?;
         }
         for (row, live) in self.live.iter().enumerate().skip(n_running) {
             if let Some(resident) = &self.prompts[live.sample.prompt].resident {

@@ -21,7 +21,6 @@ pub(super) fn plain_loss(model: &Model<Reference>, request: &UpdateRequest) -> f
         rows.push(&tokens, 0, KeySpan::default(), KeySpan { start: 0, len: tokens.len() });
         let mut activations = Activations::new(model, tokens.len(), Keep::Nothing).unwrap();
         model.forward(&rows.all_final(), &mut activations, None, &Quiet).unwrap();
-        model.final_states(tokens.len(), &mut activations).unwrap();
         let first = (sequence.prompt.len() - 1) * model.config.hidden_size;
         let states = Values(activations.norm.0[first..].to_vec());
         let targets = TokenTargets {

@@ -200,7 +200,7 @@ mod tests {
                 let exponent = if is_small { random >> 24 & 31 } else { 70 + (random >> 24) % 60 };
                 let sign = if is_signed { random << 31 } else { 0 };
                 let bits = sign | exponent << 23 | random & 0x7f_ffff;
-                if i % 11 == 0 { 0.0 } else { f32::from_bits(bits) }
+                if i.is_multiple_of(11) { 0.0 } else { f32::from_bits(bits) }
             };
             (0..n).map(value).collect()
         };

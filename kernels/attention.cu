@@ -36,9 +36,9 @@ __device__ __forceinline__ void attention(
     if (row.lane() == 0) lse[position] = row.log_sum_exp();
 }
 
-// Four blocks of a multiprocessor at least, or ptxas spills registers to have more of them.
+// The blocks that a multiprocessor is to have: left to itself, ptxas spills registers to have more of them.
 #define DEFINE(name, T, DIM)                                                                                     \
-    extern "C" __global__ void __launch_bounds__(ROWS* LANES, 4) name(                                           \
+    extern "C" __global__ void __launch_bounds__(ROWS* LANES, DIM > 128 ? 4 : 6) name(                           \
         const QueryTile* tiles, const T* q, const T* k, const T* v, T* out, float* lse, int n_heads,             \
         int n_kv_heads, int head_dim, float scale) {                                                             \
         attention<T, DIM>(tiles, q, k, v, out, lse, n_heads, n_kv_heads, head_dim, scale);                       \

@@ -1,12 +1,13 @@
 //! Our kernels on a GPU: images loaded when one of their kernels is first asked for.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use azr_transformer::{DeviceError, DeviceResult};
 
 use crate::driver::{Driver, Function, Module};
-use crate::images::{self, Image};
+use crate::images;
 use crate::nvrtc;
 
 /// Names a folder whose `<file>.fatbin` (or `.cubin`) are used in place of the embedded images: for whoever works on a
@@ -55,23 +56,20 @@ impl Kernels {
 }
 
 /// Machine code of a file of kernels for a GPU: from the folder that the environment names, embedded, or compiled now.
-fn machine_code(file: &str, capability: (u32, u32)) -> DeviceResult<Vec<u8>> {
+fn machine_code(file: &str, capability: (u32, u32)) -> DeviceResult<Cow<'static, [u8]>> {
     if let Some(folder) = std::env::var_os(KERNELS_VARIABLE).map(PathBuf::from) {
         let path = |extension| folder.join(file).with_extension(extension);
         let read = std::fs::read(path("fatbin")).or_else(|_| std::fs::read(path("cubin")));
-        return read.map_err(|error| {
+        return read.map(Cow::Owned).map_err(|error| {
             let path = path("fatbin");
-            DeviceError::Failed(format!(
-                "{KERNELS_VARIABLE}: cannot read `{}`: {error}",
-                path.display()
-            ))
+            let message = format!("{KERNELS_VARIABLE}: cannot read `{}`: {error}", path.display());
+            DeviceError::Failed(message)
         });
     }
-    let image: &Image = images::image(file)
+    let image = images::image(file)
         .ok_or_else(|| DeviceError::Failed(format!("there are no kernels called `{file}`")))?;
-    match image.fatbin.filter(|_| images::serves(capability)) {
-        Some(fatbin) => Ok(fatbin.to_vec()),
-        None => nvrtc::compile(image, capability)
-            .map_err(|error| DeviceError::Failed(error.to_string())),
+    match image.fatbin_for(capability) {
+        Some(fatbin) => Ok(Cow::Borrowed(fatbin)),
+        None => nvrtc::compile(image, capability).map(Cow::Owned),
     }
 }

@@ -1,5 +1,6 @@
 //! Developer commands. What CI runs and what a developer runs are the same code.
 
+use std::ffi::OsStr;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -11,11 +12,11 @@ use crate::kernels;
 use crate::{built, cargo, cargo_with, say, target_directory};
 
 /// Set where a test that would be skipped for want of the model that CI pulls must fail.
-const REQUIRE_MODELS: (&str, &str) = ("AZR_REQUIRE_MODELS", "1");
+const REQUIRE_MODELS: &str = "AZR_REQUIRE_MODELS";
 
 /// Runs every test; `arguments` go to the test runner (a name filter, say).
 pub(crate) fn test(arguments: &[String]) -> Result<()> {
-    test_with(arguments, None)
+    test_with(arguments, &[])
 }
 
 /// Runs the tests that [`test`] leaves out because they take long: those ignored ones whose name says `slow`.
@@ -90,8 +91,8 @@ fn texts(arguments: &[String]) -> Vec<&str> {
     arguments.iter().map(String::as_str).collect()
 }
 
-fn test_with(arguments: &[String], variable: Option<(&str, &str)>) -> Result<()> {
-    cargo_with(&[runner(), &["--release", "--workspace"], &texts(arguments)].concat(), variable)?;
+fn test_with(arguments: &[String], variables: &[(&str, &OsStr)]) -> Result<()> {
+    cargo_with(&[runner(), &["--release", "--workspace"], &texts(arguments)].concat(), variables)?;
     cargo(&["test", "--release", "--workspace", "--doc"])
 }
 
@@ -112,10 +113,11 @@ pub(crate) fn ci() -> Result<()> {
     // dependencies, and compile them twice.
     timed("build", || cargo(&[runner(), &["--release", "--workspace", "--no-run"]].concat()))?;
     timed("pull the model that the tests use", pull_model)?;
-    timed("tests", || test_with(&[], Some(REQUIRE_MODELS)))?;
+    timed("tests", || test_with(&[], &[(REQUIRE_MODELS, OsStr::new("1"))]))?;
     timed("slow tests", test_slow)?;
     timed("kernels", || kernels::test(""))?;
     timed("kernels without their barriers", || kernels::run(&["mutate".to_owned()]))?;
+    timed("kernels for GPUs", || kernels::check(false, kernels::Scope::Workspace))?;
     timed("instruction counts", || run_bench("instructions", &[]))?;
     timed("format", || cargo(&["fmt", "--all", "--check"]))?;
     timed("lints", || {

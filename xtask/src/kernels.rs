@@ -6,6 +6,14 @@
 //! with asynchronous copies run twice, with copies that arrive late and at once. `mutate` shows that they would: it takes
 //! one barrier or wait out after the other and expects a failure.
 
+mod build;
+mod driver;
+mod recipe;
+mod registers;
+mod toolkit;
+
+use std::env;
+use std::ffi::OsStr;
 use std::fs;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -15,9 +23,8 @@ use std::thread;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{say, target_directory};
-
-mod driver;
+use crate::{cargo_with, say, target_directory};
+use toolkit::Toolkit;
 
 const HELP: &str = "\
 usage: cargo xtask kernels <command>
@@ -26,6 +33,13 @@ usage: cargo xtask kernels <command>
   mutate [FILTER] take each barrier and wait out of its kernel and see the tests fail
   driver [--sanitizer address]
                   build libcuda and libcublasLt for machines without a GPU, and print their folder
+  build           machine code of every kernel for sm_80, sm_90a, sm_100a and sm_120, which `azr-cuda` embeds, and the
+                  registers and memory that each takes
+  check           the same; fails on what is spilled and on more registers than kernels/registers.txt allows, and
+                  compiles every kernel with NVRTC as well (--update rewrites the table)
+
+build and check need a CUDA toolkit: that of NVCC or CUDA_HOME, or else they install the compiler with pip, once, into
+the target directory (235 MB to download).
 ";
 
 /// The file of the tests that has `main`.
@@ -53,16 +67,82 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
         "test" => test(rest.first().map_or("", String::as_str)),
         "mutate" => mutate(rest.first().map_or("", String::as_str)),
         "driver" => driver::run(rest),
+        "build" => build::build(&Toolkit::find(&build::toolkit_directory())?).map(drop),
+        "check" => match rest {
+            [] => check(false, Scope::Package),
+            [option] if option == "--update" => check(true, Scope::Package),
+            _ => bail!("`cargo xtask kernels check` has no option but --update"),
+        },
         "" | "help" | "--help" | "-h" => {
             say(HELP);
             Ok(())
         }
         unknown => {
             bail!(
-                "`cargo xtask kernels` has no command `{unknown}`; it has test, mutate and driver"
+                "`cargo xtask kernels` has no command `{unknown}`; it has test, mutate, driver, build and check"
             )
         }
     }
+}
+
+/// What cargo compiles to test `azr-cuda` against NVRTC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scope {
+    /// As little as possible.
+    Package,
+    /// What is compiled already where the tests of the workspace are.
+    Workspace,
+}
+
+/// Compiles all kernels for GPUs and compares what they take with the committed table, which `is_update` rewrites; then
+/// compiles them with NVRTC as `azr-cuda` does where nothing is embedded.
+pub(crate) fn check(is_update: bool, scope: Scope) -> Result<()> {
+    let toolkit = Toolkit::find(&build::toolkit_directory())?;
+    let wanted = toolkit::VERSION;
+    if toolkit.version != wanted {
+        bail!(
+            "the table of registers is that of nvcc {wanted}, and this is {}: unset NVCC and CUDA_HOME, and \
+             {wanted} is installed",
+            toolkit.version
+        );
+    }
+    let usages = build::build(&toolkit)?;
+    let found = registers::tabulate(&usages)?;
+    let path = source_directory().join("registers.txt");
+    if is_update {
+        fs::write(&path, registers::display(&found))?;
+    }
+    let text = fs::read_to_string(&path).context(
+        "cannot read kernels/registers.txt; `cargo xtask kernels check --update` writes it",
+    )?;
+    let committed = registers::parse(&text).context("kernels/registers.txt is no table")?;
+    let problems =
+        [registers::spills(&usages), registers::differences(&found, &committed)].concat();
+    if !problems.is_empty() {
+        bail!("kernels take too much:\n{}", problems.join("\n"));
+    }
+    check_nvrtc(&toolkit, scope)
+}
+
+/// Runs the tests of `azr-cuda` that compile every kernel with the toolkit's NVRTC.
+fn check_nvrtc(toolkit: &Toolkit, scope: Scope) -> Result<()> {
+    let libraries = toolkit.libraries().context(
+        "the CUDA toolkit has no NVRTC library: install it, or unset NVCC and CUDA_HOME, and one is installed",
+    )?;
+    let mut path = libraries.into_os_string();
+    if let Some(others) = env::var_os("LD_LIBRARY_PATH") {
+        path.push(":");
+        path.push(others);
+    }
+    let selection = match scope {
+        Scope::Package => ["--package", "azr-cuda"].as_slice(),
+        Scope::Workspace => &["--workspace"],
+    };
+    let tests = ["--lib", "nvrtc", "--", "--nocapture"];
+    cargo_with(
+        &[&["test", "--release"], selection, &tests].concat(),
+        &[("LD_LIBRARY_PATH", path.as_os_str()), ("AZR_REQUIRE_NVRTC", OsStr::new("1"))],
+    )
 }
 
 /// What watches over a run.

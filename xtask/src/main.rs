@@ -7,6 +7,7 @@ mod developer;
 mod kernels;
 
 use std::env;
+use std::ffi::OsStr;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, ExitCode};
@@ -30,7 +31,7 @@ for developers:
                    (--save FOLDER keeps the tables in benches/results/FOLDER);
                    instructions: instruction counts of hot paths against committed ones, which needs valgrind
   bench learning   the default run and its controls, several seeds each, into docs/learning.md
-  kernels          CUDA kernels without a GPU: test, mutate, driver
+  kernels          CUDA kernels, without a GPU: test, mutate, driver, build, check
   pretrain-nano    make the built-in model from nothing (models/azr-nano/README.md)
   ci         what has to pass before a change lands: model, tests, kernels, instruction counts, format, lints
 ";
@@ -79,15 +80,15 @@ fn built(name: &str) -> PathBuf {
 
 /// Runs cargo with `arguments` and fails when it does.
 fn cargo(arguments: &[&str]) -> Result<()> {
-    cargo_with(arguments, None)
+    cargo_with(arguments, &[])
 }
 
-/// The same with one more environment variable.
-fn cargo_with(arguments: &[&str], variable: Option<(&str, &str)>) -> Result<()> {
+/// The same with more environment variables.
+fn cargo_with(arguments: &[&str], variables: &[(&str, &OsStr)]) -> Result<()> {
     let program = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let status = Command::new(program)
         .args(arguments)
-        .envs(variable)
+        .envs(variables.iter().copied())
         .status()
         .context("cannot start cargo")?;
     if !status.success() {

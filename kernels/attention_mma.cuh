@@ -24,12 +24,13 @@ __device__ __forceinline__ bf16* piece(bf16* tile, int row, int index) {
     return tile + row * DIM + (index ^ row % 8) * PIECE;
 }
 
-// The keys and values that a block goes through, in one of the heads. It takes 8 * KEYS * DIM bytes of `room`.
+// The keys and values that a block goes through, in one of the heads. It takes 8 * KEYS * DIM bytes of `room`. Rows of
+// all heads together are fewer than 2^32.
 template <int DIM, int KEYS, int THREADS>
 struct KeyStream {
     const bf16 *k, *v;
     int n_kv_heads, kv_head;
-    const QueryTile& tile;
+    QueryTile tile;
     bf16* room;
 
     // What the first query sees, and what the last one does.
@@ -49,8 +50,8 @@ struct KeyStream {
         for (int i = 0; i < KEYS / AT_ONCE; i++) {
             const int key = threadIdx.x / PIECES + i * AT_ONCE;
             const bool exists = first + key < n_keys();
-            const size_t row = exists ? key_row(tile, first + key) : 0;
-            const size_t from = (row * n_kv_heads + kv_head) * DIM + index * PIECE;
+            const unsigned row = exists ? key_row(tile, first + key) : 0;
+            const size_t from = static_cast<size_t>(row * n_kv_heads + kv_head) * DIM + index * PIECE;
             copy_async(piece<DIM>(keys(first), key, index), k + from, exists);
             copy_async(piece<DIM>(values(first), key, index), v + from, exists);
         }

@@ -21,7 +21,7 @@ __device__ __forceinline__ void flash_attention(
     const QueryTile* tiles, const bf16* q, const bf16* k, const bf16* v, bf16* out, float* lse, int n_heads,
     int n_kv_heads, float scale) {
     extern __shared__ __align__(1024) unsigned char dynamic_shared[];
-    const QueryTile& tile = tiles[blockIdx.x];
+    const QueryTile tile = tiles[blockIdx.x];
     const int group = n_heads / n_kv_heads;
     const KeyStream<DIM, MMA_KEYS, MMA_THREADS> stream = {
         k, v, n_kv_heads, static_cast<int>(blockIdx.y), tile, reinterpret_cast<bf16*>(dynamic_shared)};

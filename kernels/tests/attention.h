@@ -17,6 +17,10 @@ struct Heads {
     float scale() const { return static_cast<float>(1.0 / std::sqrt(static_cast<double>(head_dim))); }
 };
 
+// Of tensor cores' results on values below 1: a weight is rounded to bfloat16, by at most 2^-8 of itself, and with it a
+// weighted mean; rounding that to what is stored adds 2^-9.
+constexpr double MMA_TOLERANCE = 3.0 / 512;
+
 template <class T>
 inline Array<T> array_of(const std::vector<T>& values) {
     Array<T> array(values.size());

@@ -120,9 +120,6 @@ static std::vector<Sequence> sequences_of(unsigned n_samples) {
     return sequences;
 }
 
-// As for flash_attention.cu: weights are off by 2^-9, and so is what is stored.
-constexpr double MMA_TOLERANCE = 1.0 / 256;
-
 TEST(decoding_by_tensor_cores_agrees_with_float64) {
     const auto check_kernel = [](const std::vector<Sequence>& sequences, unsigned n_chunk, Heads heads) {
         AttentionCase<bf16> of(sequences, heads);

@@ -15,15 +15,11 @@ static AttentionResult<bf16> attend(const std::vector<Sequence>& sequences, Atte
     return result;
 }
 
-// A weight is off by 2^-9 of itself after rounding to bfloat16, so that a sum of weighted values in [-1, 1) is by at
-// most 2^-9, and rounding it adds 2^-9 of itself.
-constexpr double FLASH_TOLERANCE = 1.0 / 256;
-
 TEST(flash_attention_agrees_with_float64) {
     const auto check_kernel = [](const std::vector<Sequence>& sequences, Heads heads) {
         AttentionCase<bf16> of(sequences, heads);
         auto found = attend(sequences, of);
-        check_attention(found, of, FLASH_TOLERANCE, text("heads, dim", heads.n_heads, heads.head_dim));
+        check_attention(found, of, MMA_TOLERANCE, text("heads, dim", heads.n_heads, heads.head_dim));
     };
     // Three tiles of keys: the third one comes to where the first was.
     if (is_tiny) return check_kernel({{0, 2, 0, 127, 127, 3}}, {1, 1, 64});

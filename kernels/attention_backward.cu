@@ -136,14 +136,15 @@ __device__ __forceinline__ void attention_backward_q(
     }
 }
 
-// Adds to dk and dv, in the order of a tile's viewers, of the heads of the group, of queries. DIM is head_dim rounded
-// up. Grid: (tiles, n_kv_heads), blocks of ROWS * LANES threads; a tile has at most ROWS keys. Dynamic shared memory:
-// 2 * COLUMNS * DIM floats for queries and gradients. Floor: queries and gradients once for each tile that they see, or
-// 8 * keys seen * n_heads * head_dim floating-point operations.
+// Adds to dk and dv, or fills a tile's slot of `parts`, in the order of the tile's viewers, of the heads of the group,
+// of queries. DIM is head_dim rounded up. Grid: (tiles, n_kv_heads), blocks of ROWS * LANES threads; a tile has at most
+// ROWS keys. Dynamic shared memory: 2 * COLUMNS * DIM floats for queries and gradients. Floor: queries and gradients
+// once for each tile that they see, or 8 * keys seen * n_heads * head_dim floating-point operations.
 template <class T, int DIM>
 __device__ __forceinline__ void attention_backward_kv(
     const KeyTile* tiles, const Viewer* viewers, const T* q, const T* k, const T* v, const float* lse,
-    const float* delta, const T* d_out, T* dk, T* dv, int n_heads, int n_kv_heads, int head_dim, float scale) {
+    const float* delta, const T* d_out, T* dk, T* dv, float* parts, int n_heads, int n_kv_heads, int head_dim,
+    float scale) {
     extern __shared__ __align__(1024) unsigned char dynamic_shared[];
     __shared__ float log_sums[COLUMNS], means[COLUMNS];
     float* queries = reinterpret_cast<float*>(dynamic_shared);
@@ -191,10 +192,17 @@ __device__ __forceinline__ void attention_backward_kv(
     for (int i = 0; i < DIM / LANES; i++) {
         const int column = i * LANES + threadIdx.x % LANES;
         if (column >= head_dim) continue;
-        T& key_gradient = dk[key_start + column];
-        T& value_gradient = dv[key_start + column];
-        from_float(key_gradient, to_float(key_gradient) + key_sums[i] * scale);
-        from_float(value_gradient, to_float(value_gradient) + value_sums[i]);
+        if (tile.slot == NO_SLOT) {
+            T& key_gradient = dk[key_start + column];
+            T& value_gradient = dv[key_start + column];
+            from_float(key_gradient, to_float(key_gradient) + key_sums[i] * scale);
+            from_float(value_gradient, to_float(value_gradient) + value_sums[i]);
+        } else {
+            float* part = slot_start(parts, tile.slot, ROWS, n_kv_heads, head_dim) +
+                          (row * n_kv_heads + blockIdx.y) * head_dim + column;
+            part[0] = key_sums[i] * scale;
+            part[ROWS * n_kv_heads * head_dim] = value_sums[i];
+        }
     }
 }
 
@@ -208,10 +216,10 @@ __device__ __forceinline__ void attention_backward_kv(
     }                                                                                                            \
     extern "C" __global__ void __launch_bounds__(ROWS* LANES, 1) attention_backward_kv_##suffix(                 \
         const KeyTile* tiles, const Viewer* viewers, const T* q, const T* k, const T* v, const float* lse,       \
-        const float* delta, const T* d_out, T* dk, T* dv, int n_heads, int n_kv_heads, int head_dim,             \
-        float scale) {                                                                                           \
+        const float* delta, const T* d_out, T* dk, T* dv, float* parts, int n_heads, int n_kv_heads,             \
+        int head_dim, float scale) {                                                                             \
         attention_backward_kv<T, DIM>(                                                                           \
-            tiles, viewers, q, k, v, lse, delta, d_out, dk, dv, n_heads, n_kv_heads, head_dim, scale);           \
+            tiles, viewers, q, k, v, lse, delta, d_out, dk, dv, parts, n_heads, n_kv_heads, head_dim, scale);    \
     }
 DEFINE(f32_64, float, 64)
 DEFINE(f32_128, float, 128)
@@ -219,4 +227,32 @@ DEFINE(f32_256, float, 256)
 DEFINE(bf16_64, bf16, 64)
 DEFINE(bf16_128, bf16, 128)
 DEFINE(bf16_256, bf16, 256)
+#undef DEFINE
+
+// dk, dv += the sum over the slots of some keys, in their order. Grid: (tiles of keys, rows * n_kv_heads * head_dim /
+// BLOCK rounded up), blocks of BLOCK threads, `rows` being that of the slots. Floor: 8 bytes a number of a slot.
+template <class T>
+__device__ __forceinline__ void attention_add_parts(
+    const KeyParts* tiles, float* parts, T* dk, T* dv, int rows, int n_kv_heads, int head_dim) {
+    const KeyParts tile = tiles[blockIdx.x];
+    const int width = n_kv_heads * head_dim, i = blockIdx.y * BLOCK + threadIdx.x;
+    if (i >= tile.n_keys * width) return;
+    float key_sum = 0.0f, value_sum = 0.0f;
+    for (unsigned slot = tile.slots_start; slot < tile.slots_start + tile.n_slots; slot++) {
+        const float* part = slot_start(parts, slot, rows, n_kv_heads, head_dim) + i;
+        key_sum += part[0];
+        value_sum += part[rows * width];
+    }
+    const size_t to = static_cast<size_t>(tile.key_start) * width + i;
+    from_float(dk[to], to_float(dk[to]) + key_sum);
+    from_float(dv[to], to_float(dv[to]) + value_sum);
+}
+
+#define DEFINE(name, T)                                                                                          \
+    extern "C" __global__ void __launch_bounds__(BLOCK) name(                                                    \
+        const KeyParts* tiles, float* parts, T* dk, T* dv, int rows, int n_kv_heads, int head_dim) {             \
+        attention_add_parts<T>(tiles, parts, dk, dv, rows, n_kv_heads, head_dim);                                \
+    }
+DEFINE(attention_add_parts_f32, float)
+DEFINE(attention_add_parts_bf16, bf16)
 #undef DEFINE

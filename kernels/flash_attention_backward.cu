@@ -206,20 +206,21 @@ __device__ __forceinline__ int first_columns(const Viewer& viewer, int group, in
     return max(viewer.offset, 0) * group / n * n;
 }
 
-__device__ __forceinline__ void add_to(bf16* to, size_t pair, float low, float high) {
-    auto values = load<2>(to, pair);
-    from_float(values.lanes[0], to_float(values.lanes[0]) + low);
-    from_float(values.lanes[1], to_float(values.lanes[1]) + high);
-    store<2>(to, pair, values);
+__device__ __forceinline__ void add_pair(bf16* to, const Vector<float, 2>& summands) {
+    auto sums = load<2>(to, 0);
+#pragma unroll
+    for (int i = 0; i < 2; i++) from_float(sums.lanes[i], to_float(sums.lanes[i]) + summands.lanes[i]);
+    store<2>(to, 0, sums);
 }
 
-// Adds to dk and dv, in the order of a tile's viewers, of queries, of the heads of the group. A tile has at most ROWS
-// keys, and a viewer at least one query that sees one of them. Floor: queries and gradients once for each tile that
-// they see, or 8 * keys seen * n_heads * DIM floating-point operations.
+// Adds to dk and dv, or fills a tile's slot of `parts`, in the order of the tile's viewers, of queries, of the heads of
+// the group. A tile has at most ROWS keys, and a viewer at least one query that sees one of them. Floor: queries and
+// gradients once for each tile that they see, or 8 * keys seen * n_heads * DIM floating-point operations.
 template <int DIM>
 __device__ __forceinline__ void backward_kv(
     const KeyTile* tiles, const Viewer* viewers, const bf16* q, const bf16* k, const bf16* v, const float* lse,
-    const float* delta, const bf16* d_out, bf16* dk, bf16* dv, int n_heads, int n_kv_heads, float scale) {
+    const float* delta, const bf16* d_out, bf16* dk, bf16* dv, float* parts, int n_heads, int n_kv_heads,
+    float scale) {
     extern __shared__ __align__(1024) unsigned char dynamic_shared[];
     constexpr int N = COLUMNS<DIM>;
     __shared__ float log_sums[2][N], means[2][N];
@@ -305,13 +306,22 @@ __device__ __forceinline__ void backward_kv(
     }
 #pragma unroll
     for (int i = 0; i < 2; i++) {
-        const int row = row_of(first_row + lane / 4 + 8 * i);
-        if (row < 0) continue;
+        const int row = first_row + lane / 4 + 8 * i;
+        if (row >= tile.n_keys) continue;
+        const int n_before = (row * n_kv_heads + blockIdx.y) * DIM + lane % 4 * 2;
+        const size_t key_start = static_cast<size_t>(tile.key_start) * n_kv_heads * DIM + n_before;
 #pragma unroll
         for (int chunk = 0; chunk < DIM / CHUNK; chunk++) {
-            const size_t pair = (static_cast<size_t>(row) * DIM + chunk * CHUNK) / 2 + lane % 4;
-            add_to(dk, pair, key_sums[chunk][2 * i] * scale, key_sums[chunk][2 * i + 1] * scale);
-            add_to(dv, pair, value_sums[chunk][2 * i], value_sums[chunk][2 * i + 1]);
+            const Vector<float, 2> for_key = {key_sums[chunk][2 * i] * scale, key_sums[chunk][2 * i + 1] * scale};
+            const Vector<float, 2> for_value = {value_sums[chunk][2 * i], value_sums[chunk][2 * i + 1]};
+            if (tile.slot == NO_SLOT) {
+                add_pair(dk + key_start + chunk * CHUNK, for_key);
+                add_pair(dv + key_start + chunk * CHUNK, for_value);
+            } else {
+                float* part = slot_start(parts, tile.slot, ROWS, n_kv_heads, DIM) + n_before + chunk * CHUNK;
+                store<2>(part, 0, for_key);
+                store<2>(part + ROWS * n_kv_heads * DIM, 0, for_value);
+            }
         }
     }
 }
@@ -325,9 +335,9 @@ __device__ __forceinline__ void backward_kv(
     }                                                                                                            \
     extern "C" __global__ void __launch_bounds__(THREADS, 2) flash_attention_backward_kv_##DIM(                  \
         const KeyTile* tiles, const Viewer* viewers, const bf16* q, const bf16* k, const bf16* v,                \
-        const float* lse, const float* delta, const bf16* d_out, bf16* dk, bf16* dv, int n_heads,                \
+        const float* lse, const float* delta, const bf16* d_out, bf16* dk, bf16* dv, float* parts, int n_heads,  \
         int n_kv_heads, float scale) {                                                                           \
-        backward_kv<DIM>(tiles, viewers, q, k, v, lse, delta, d_out, dk, dv, n_heads, n_kv_heads, scale);        \
+        backward_kv<DIM>(tiles, viewers, q, k, v, lse, delta, d_out, dk, dv, parts, n_heads, n_kv_heads, scale); \
     }
 DEFINE(64)
 DEFINE(128)

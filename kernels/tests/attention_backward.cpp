@@ -28,13 +28,25 @@ static void run_backward(
     launch_shared(kernel_q, query_tiles.size(), heads.n_kv_heads, ROWS * LANES, n_shared_bytes, query_tiles.data(),
                   of.q.data(), of.k.data(), of.v.data(), of.lse.data(), of.delta.data(), of.d_out.data(), of.dq.data(),
                   heads.n_heads, heads.n_kv_heads, heads.head_dim, heads.scale());
-    const KeyPlan plan = plan_keys(of.sequences, n_keys);
+    const KeyPlan plan = plan_keys(of.sequences, n_keys, PART_QUERIES);
     auto key_tiles = array_of(plan.tiles);
     auto viewers = array_of(plan.viewers);
+    Array<float> parts(plan.n_slots * 2 * ROWS * heads.n_kv_heads * heads.head_dim);
     launch_shared(kernel_kv, key_tiles.size(), heads.n_kv_heads, ROWS * LANES, n_shared_bytes, key_tiles.data(),
                   viewers.data(), of.q.data(), of.k.data(), of.v.data(), of.lse.data(), of.delta.data(),
-                  of.d_out.data(), of.dk.data(), of.dv.data(), heads.n_heads, heads.n_kv_heads, heads.head_dim,
-                  heads.scale());
+                  of.d_out.data(), of.dk.data(), of.dv.data(), parts.data(), heads.n_heads, heads.n_kv_heads,
+                  heads.head_dim, heads.scale());
+    const size_t width = heads.n_kv_heads * heads.head_dim;
+    auto key_parts = array_of(plan.parts);
+    const auto add_parts = [&](auto kernel) {
+        launch(kernel, key_parts.size(), blocks(ROWS * width, BLOCK), BLOCK, key_parts.data(), parts.data(),
+               of.dk.data(), of.dv.data(), ROWS, heads.n_kv_heads, heads.head_dim);
+    };
+    if constexpr (sizeof(T) == sizeof(float)) {
+        add_parts(attention_add_parts_f32);
+    } else {
+        add_parts(attention_add_parts_bf16);
+    }
 }
 
 template <class T, class KernelQ, class KernelKv>
@@ -73,10 +85,10 @@ TEST(bits_of_gradients_do_not_depend_on_tiles) {
 TEST(keys_are_planned_once_with_all_who_see_them) {
     const auto of = sequences();
     for (unsigned most : {1u, 5u, 16u, 64u}) {
-        const KeyPlan plan = plan_keys(of, most);
+        const KeyPlan plan = plan_keys(of, most, PART_QUERIES);
         // How often each query row sees each row of keys.
         const auto seen = [](std::vector<int>& of, size_t query, size_t key) { of[query * N_KEY_ROWS + key]++; };
-        std::vector<int> wanted(N_QUERY_ROWS * N_KEY_ROWS), found(wanted.size()), n_tiles(N_KEY_ROWS);
+        std::vector<int> wanted(N_QUERY_ROWS * N_KEY_ROWS), found(wanted.size());
         for (const Sequence& s : of) {
             for (unsigned i = 0; i < s.n_queries; i++) {
                 for (unsigned key = 0; key < s.prefix_len; key++) seen(wanted, s.query_start + i, s.prefix_start + key);
@@ -86,10 +98,16 @@ TEST(keys_are_planned_once_with_all_who_see_them) {
             }
         }
         bool are_small = true;
+        // Who writes the gradients of a row of keys.
+        std::vector<int> n_writers(N_KEY_ROWS), n_fillers(plan.n_slots);
+        for (const KeyParts& parts : plan.parts) {
+            for (unsigned key = 0; key < parts.n_keys; key++) n_writers[parts.key_start + key]++;
+        }
         for (const KeyTile& tile : plan.tiles) {
             are_small = are_small && tile.n_keys <= most;
+            if (tile.slot != NO_SLOT) n_fillers[tile.slot]++;
             for (unsigned key = 0; key < tile.n_keys; key++) {
-                n_tiles[tile.key_start + key]++;
+                if (tile.slot == NO_SLOT) n_writers[tile.key_start + key]++;
                 for (unsigned n = 0; n < tile.n_viewers; n++) {
                     const Viewer& viewer = plan.viewers[tile.viewers_start + n];
                     for (unsigned i = 0; i < viewer.n_queries; i++) {
@@ -101,6 +119,7 @@ TEST(keys_are_planned_once_with_all_who_see_them) {
         }
         check(are_small, "tiles have no more keys than they may");
         check(found == wanted, "every query sees its keys");
-        check(*std::max_element(n_tiles.begin(), n_tiles.end()) == 1, "no key is in two tiles");
+        check(plan.n_slots > 0 && n_fillers == std::vector<int>(plan.n_slots, 1), "every slot is filled once");
+        check(*std::max_element(n_writers.begin(), n_writers.end()) == 1, "no gradient is written twice");
     }
 }

@@ -22,6 +22,9 @@ struct Heads {
     float scale() const { return static_cast<float>(1.0 / std::sqrt(static_cast<double>(head_dim))); }
 };
 
+// Queries of a part in tests: most tiles have one part, and shared prefixes some.
+constexpr unsigned PART_QUERIES = 10;
+
 template <class T>
 inline Array<T> array_of(const std::vector<T>& from) {
     Array<T> array(from.size());
@@ -46,11 +49,14 @@ inline std::vector<QueryTile> query_tiles(const std::vector<Sequence>& sequences
 struct KeyPlan {
     std::vector<KeyTile> tiles;
     std::vector<Viewer> viewers;
+    std::vector<KeyParts> parts;
+    unsigned n_slots;
 };
 
-// Tiles of at most `most` keys. Each row of keys that a sequence sees is in one tile, and the viewers of a tile are in
-// the order of the sequences, which is that of the sums. Tiles with the most work come first, so that none ends late.
-inline KeyPlan plan_keys(const std::vector<Sequence>& sequences, unsigned most) {
+// Tiles of at most `most` keys, cut into parts of at most `most_queries` queries, or one viewer. Each row of keys that
+// a sequence sees is in one tile, or in all parts of one, and their viewers are in the order of the sequences, which is
+// that of the sums. What has the most work comes first, so that none ends late.
+inline KeyPlan plan_keys(const std::vector<Sequence>& sequences, unsigned most, unsigned most_queries) {
     struct Span {
         unsigned start, len;
         Viewer viewer;
@@ -71,19 +77,29 @@ inline KeyPlan plan_keys(const std::vector<Sequence>& sequences, unsigned most) 
     }
     std::sort(cuts.begin(), cuts.end());
     cuts.erase(std::unique(cuts.begin(), cuts.end()), cuts.end());
-    KeyPlan plan;
+    KeyPlan plan = {};
     for (size_t cut = 0; cut + 1 < cuts.size(); cut++) {
         for (unsigned start = cuts[cut]; start < cuts[cut + 1]; start += most) {
-            const unsigned viewers_start = static_cast<unsigned>(plan.viewers.size());
-            KeyTile tile = {start, std::min(most, cuts[cut + 1] - start), viewers_start, 0};
+            const unsigned n_keys = std::min(most, cuts[cut + 1] - start);
+            std::vector<KeyTile> parts;
+            unsigned n_queries = 0;
             for (const Span& span : spans) {
                 // No span begins or ends inside of a segment.
                 if (start < span.start || start >= span.start + span.len) continue;
+                n_queries += span.viewer.n_queries;
+                if (parts.empty() || n_queries > most_queries) {
+                    parts.push_back({start, n_keys, static_cast<unsigned>(plan.viewers.size()), 0, NO_SLOT});
+                    n_queries = span.viewer.n_queries;
+                }
                 plan.viewers.push_back(span.viewer);
                 if (span.is_own) plan.viewers.back().offset += static_cast<int>(start - span.start);
-                tile.n_viewers++;
+                parts.back().n_viewers++;
             }
-            if (tile.n_viewers > 0) plan.tiles.push_back(tile);
+            if (parts.size() > 1) {
+                plan.parts.push_back({start, n_keys, plan.n_slots, static_cast<unsigned>(parts.size())});
+                for (KeyTile& part : parts) part.slot = plan.n_slots++;
+            }
+            plan.tiles.insert(plan.tiles.end(), parts.begin(), parts.end());
         }
     }
     const auto work = [&](const KeyTile& tile) {

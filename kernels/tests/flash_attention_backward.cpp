@@ -6,6 +6,23 @@ using namespace backward;
 
 constexpr size_t shared_bytes(size_t dim, size_t n_columns) { return (2 * ROWS + 4 * n_columns) * dim * sizeof(bf16); }
 
+// What `attention_add_parts` does.
+static void add_parts(Case<bf16>& of, const std::vector<KeyParts>& tiles, const Array<float>& parts) {
+    const size_t width = of.heads.n_kv_heads * of.heads.head_dim;
+    for (const KeyParts& tile : tiles) {
+        for (size_t i = 0; i < 2 * tile.n_keys * width; i++) {
+            const bool is_key = i < tile.n_keys * width;
+            const size_t n = is_key ? i : i - tile.n_keys * width;
+            float sum = 0.0f;
+            for (unsigned slot = tile.slots_start; slot < tile.slots_start + tile.n_slots; slot++) {
+                sum += parts[(slot * 2 + !is_key) * ROWS * width + n];
+            }
+            bf16& to = (is_key ? of.dk : of.dv)[tile.key_start * width + n];
+            to = __float2bfloat16(__bfloat162float(to) + sum);
+        }
+    }
+}
+
 // With tiles of at most `n_rows` rows and `n_keys` keys.
 static void run_backward(Case<bf16>& of, unsigned n_rows, unsigned n_keys) {
     const Heads heads = of.heads;
@@ -17,13 +34,16 @@ static void run_backward(Case<bf16>& of, unsigned n_rows, unsigned n_keys) {
                   heads.n_kv_heads, THREADS, n_shared_bytes, query_tiles.data(), of.q.data(), of.k.data(), of.v.data(),
                   of.lse.data(), of.delta.data(), of.d_out.data(), of.dq.data(), heads.n_heads, heads.n_kv_heads,
                   heads.scale());
-    const KeyPlan plan = plan_keys(of.sequences, n_keys);
+    const KeyPlan plan = plan_keys(of.sequences, n_keys, PART_QUERIES);
     auto key_tiles = array_of(plan.tiles);
     auto viewers = array_of(plan.viewers);
+    const size_t width = heads.n_kv_heads * heads.head_dim;
+    Array<float> parts(plan.n_slots * 2 * ROWS * width);
     launch_shared(is_narrow ? flash_attention_backward_kv_64 : flash_attention_backward_kv_128, key_tiles.size(),
                   heads.n_kv_heads, THREADS, n_shared_bytes, key_tiles.data(), viewers.data(), of.q.data(),
                   of.k.data(), of.v.data(), of.lse.data(), of.delta.data(), of.d_out.data(), of.dk.data(),
-                  of.dv.data(), heads.n_heads, heads.n_kv_heads, heads.scale());
+                  of.dv.data(), parts.data(), heads.n_heads, heads.n_kv_heads, heads.scale());
+    add_parts(of, plan.parts, parts);
 }
 
 static void check_bits(const Case<bf16>& found, const Case<bf16>& wanted, const std::string& what) {

@@ -2,13 +2,14 @@
 //
 // Where spans of keys begin and end cuts the rows of keys into segments, so that all keys of a segment are in the same
 // prefixes and own spans; tiles are parts of segments. A sequence whose prefix or own span has the tile is its viewer.
+//
+// A prefix of many sequences would keep one block busy long after all others, so that its viewers come in parts, each a
+// tile with the same keys. The sums of a part go to a slot of their own, from which they are added to dk and dv in the
+// order of the parts. How viewers are cut into parts may depend on them alone.
 #pragma once
 
 #include "common.cuh"
 
-// A prefix of many sequences would keep one block busy long after all others, so that its viewers come in parts, each a
-// tile with the same keys. The sums of a part go to a slot of their own, from which they are added to dk and dv in the
-// order of the parts. How viewers are cut into parts may depend on them alone.
 // The slot of a tile that has all viewers of its keys and adds to dk and dv by itself.
 constexpr unsigned NO_SLOT = ~0u;
 

@@ -15,7 +15,7 @@ use crate::storage::{Buffer, common_numbers};
 use crate::transfer::BLOCK;
 
 pub(crate) use plan::Plans;
-use plan::{KeyTile, QueryTile};
+use plan::QueryTile;
 
 /// Rows of a tile of the kernels in float32 arithmetic, threads of a row, and what they take of the other side at once;
 /// see `kernels/attention_simt.cuh` and `kernels/attention_backward.cu`.
@@ -138,13 +138,28 @@ impl Engine {
         let arguments = family.arguments(arguments, shape);
         self.launch(Name { file, kernel: &kernel }, grid, arguments)?;
 
-        let (tiles, viewers, n_tiles) = self.key_tiles(sequences, family.rows())?;
-        let arguments =
-            Arguments::new().pointers([tiles, viewers, q, k, v, lse, delta, d_out, dk, dv]);
+        let rows = family.rows();
+        let plan = self.plans.keys(sequences, rows);
+        let (tiles, viewers) = (self.stage(&plan.tiles)?, self.stage(&plan.viewers)?);
+        let slot_bytes = 4 * 2 * rows * n_kv_heads * head_dim;
+        let parts = self.scratch("parts of gradients", plan.n_slots * slot_bytes)?;
+        let arguments = Arguments::new()
+            .pointers([tiles, viewers, q, k, v, lse, delta, d_out])
+            .pointers([dk, dv, parts]);
         let (file, kernel) = family.kernel(files, "_kv", numbers, shape);
-        let grid = Grid { blocks: [n_tiles, n_kv_heads, 1], ..grid };
+        let grid = Grid { blocks: [plan.tiles.len(), n_kv_heads, 1], ..grid };
         let arguments = family.arguments(arguments, shape);
-        self.launch(Name { file, kernel: &kernel }, grid, arguments)
+        self.launch(Name { file, kernel: &kernel }, grid, arguments)?;
+
+        let kernel = match numbers {
+            Numbers::F32 => "attention_add_parts_f32",
+            Numbers::Bf16 => "attention_add_parts_bf16",
+        };
+        let blocks = [plan.parts.len(), (rows * n_kv_heads * head_dim).div_ceil(BLOCK as usize), 1];
+        let grid = Grid { blocks, threads: BLOCK, shared_bytes: 0 };
+        let arguments = Arguments::new().pointers([self.stage(&plan.parts)?, parts, dk, dv]);
+        let arguments = arguments.int(rows).int(n_kv_heads).int(head_dim);
+        self.launch(Name { file: files[0], kernel }, grid, arguments)
     }
 
     /// Tiles of at most `n_rows` queries of the heads of a group, on the GPU, and how many.
@@ -158,17 +173,6 @@ impl Engine {
         let plan = self.plans.queries(sequences, (n_rows / group).max(1));
         let tiles: &[QueryTile] = &plan;
         Ok((self.stage(tiles)?, tiles.len()))
-    }
-
-    /// Tiles of at most `n_rows` keys and their viewers, on the GPU, and the number of tiles.
-    fn key_tiles(
-        &mut self,
-        sequences: &[AttentionSequence],
-        n_rows: usize,
-    ) -> DeviceResult<(u64, u64, usize)> {
-        let plan = self.plans.keys(sequences, n_rows);
-        let tiles: &[KeyTile] = &plan.tiles;
-        Ok((self.stage(tiles)?, self.stage(&plan.viewers)?, tiles.len()))
     }
 }
 

@@ -31,6 +31,24 @@ pub(crate) struct KeyTile {
     pub(crate) n_keys: u32,
     pub(crate) viewers_start: u32,
     pub(crate) n_viewers: u32,
+    /// Where its sums go if it has a part of the viewers of its keys, or [`NO_SLOT`].
+    pub(crate) slot: u32,
+}
+
+/// The slot of a tile that has all viewers of its keys.
+const NO_SLOT: u32 = u32::MAX;
+/// Most queries that the viewers of one tile have together, but for a single viewer that has more: a prompt of many samples
+/// would keep one block busy long after all others.
+const PART_QUERIES: usize = 2048;
+
+/// Consecutive rows of keys whose sums are in several slots.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, NoUninit)]
+#[repr(C)]
+pub(crate) struct KeyParts {
+    pub(crate) key_start: u32,
+    pub(crate) n_keys: u32,
+    pub(crate) slots_start: u32,
+    pub(crate) n_slots: u32,
 }
 
 /// A sequence that sees a tile of keys: its query `i` sees key `k` if `i >= k + offset`.
@@ -46,6 +64,8 @@ pub(crate) struct Viewer {
 pub(crate) struct KeyPlan {
     pub(crate) tiles: Vec<KeyTile>,
     pub(crate) viewers: Vec<Viewer>,
+    pub(crate) parts: Vec<KeyParts>,
+    pub(crate) n_slots: usize,
 }
 
 /// The plans of the last call: all layers of a model ask for the same ones.
@@ -75,7 +95,8 @@ impl Plans {
     pub(crate) fn keys(&mut self, sequences: &[AttentionSequence], most: usize) -> Arc<KeyPlan> {
         self.expect(sequences);
         let cached = self.keys.take().filter(|(n, _)| *n == most);
-        let (_, plan) = cached.unwrap_or_else(|| (most, Arc::new(key_plan(sequences, most))));
+        let (_, plan) =
+            cached.unwrap_or_else(|| (most, Arc::new(KeyPlan::new(sequences, most, PART_QUERIES))));
         self.keys = Some((most, plan.clone()));
         plan
     }
@@ -120,51 +141,102 @@ fn query_tiles(sequences: &[AttentionSequence], most: usize) -> Vec<QueryTile> {
     tiles
 }
 
-/// Cuts the rows of keys where a span begins or ends, so that all keys of a segment are seen by the same sequences, and
-/// segments into tiles.
-fn key_plan(sequences: &[AttentionSequence], most: usize) -> KeyPlan {
-    let end = |span: KeySpan| span.start + span.len;
-    let mut cuts = BTreeSet::new();
-    for sequence in sequences.iter().filter(|sequence| sequence.n_queries > 0) {
-        for span in [sequence.prefix, sequence.own].into_iter().filter(|span| span.len > 0) {
-            cuts.extend([span.start, end(span)]);
-        }
-    }
-    let cuts: Vec<usize> = cuts.into_iter().collect();
-    let mut plan = KeyPlan::default();
-    for (&first, &last) in cuts.iter().zip(cuts.iter().skip(1)) {
-        let holds = |span: KeySpan| span.start <= first && last <= end(span) && span.len > 0;
-        for key_start in (first..last).step_by(most) {
-            let viewers_start = plan.viewers.len();
-            for sequence in sequences.iter().filter(|sequence| sequence.n_queries > 0) {
-                let AttentionSequence { query_start, n_queries, prefix, own } = *sequence;
-                let viewer = |offset| Viewer {
-                    query_start: query_start as u32,
-                    n_queries: n_queries as u32,
-                    offset,
-                };
-                if holds(prefix) {
-                    // Key numbers of a tile are below `most`, so that every query sees all.
-                    plan.viewers.push(viewer(-(most as i32)));
-                }
-                if holds(own) {
-                    // Own key j is seen by the queries from j - (own.len - n_queries) on.
-                    let index = (key_start - own.start) as i64 - (own.len - n_queries) as i64;
-                    plan.viewers.push(viewer(index as i32));
-                }
+impl KeyPlan {
+    /// Cuts the rows of keys where a span begins or ends, so that all keys of a segment are seen by the same sequences,
+    /// segments into tiles of at most `most` keys, and the viewers of a tile into parts of at most `part_queries` queries.
+    fn new(sequences: &[AttentionSequence], most: usize, part_queries: usize) -> Self {
+        let sequences: Vec<_> =
+            sequences.iter().filter(|sequence| sequence.n_queries > 0).collect();
+        let mut cuts = BTreeSet::new();
+        for sequence in &sequences {
+            for span in [sequence.prefix, sequence.own].into_iter().filter(|span| span.len > 0) {
+                cuts.extend([span.start, span.start + span.len]);
             }
-            let n_viewers = plan.viewers.len() - viewers_start;
-            if n_viewers > 0 {
-                plan.tiles.push(KeyTile {
+        }
+        let cuts: Vec<usize> = cuts.into_iter().collect();
+        let mut plan = Self::default();
+        for (&first, &last) in cuts.iter().zip(cuts.iter().skip(1)) {
+            for key_start in (first..last).step_by(most) {
+                let n_keys = most.min(last - key_start);
+                let viewers =
+                    sequences.iter().flat_map(|sequence| viewers(sequence, key_start, most));
+                plan.push_tile(key_start, n_keys, viewers.collect(), part_queries);
+            }
+        }
+        // Long work first, as of tiles of queries.
+        let queries = |tile: &KeyTile| -> u32 {
+            let viewers = &plan.viewers[tile.viewers_start as usize..][..tile.n_viewers as usize];
+            viewers.iter().map(|viewer| viewer.n_queries).sum()
+        };
+        plan.tiles.sort_by_cached_key(|tile| std::cmp::Reverse(queries(tile) * tile.n_keys));
+        plan
+    }
+
+    fn push_tile(
+        &mut self,
+        key_start: usize,
+        n_keys: usize,
+        viewers: Vec<Viewer>,
+        part_queries: usize,
+    ) {
+        let first_tile = self.tiles.len();
+        let mut n_queries = 0;
+        for viewer in viewers {
+            n_queries += viewer.n_queries as usize;
+            if self.tiles.len() == first_tile || n_queries > part_queries {
+                n_queries = viewer.n_queries as usize;
+                self.tiles.push(KeyTile {
                     key_start: key_start as u32,
-                    n_keys: most.min(last - key_start) as u32,
-                    viewers_start: viewers_start as u32,
-                    n_viewers: n_viewers as u32,
+                    n_keys: n_keys as u32,
+                    viewers_start: self.viewers.len() as u32,
+                    n_viewers: 0,
+                    slot: NO_SLOT,
                 });
             }
+            self.viewers.push(viewer);
+            if let Some(tile) = self.tiles.last_mut() {
+                tile.n_viewers += 1;
+            }
+        }
+        let parts = &mut self.tiles[first_tile..];
+        if parts.len() < 2 {
+            return;
+        }
+        self.parts.push(KeyParts {
+            key_start: key_start as u32,
+            n_keys: n_keys as u32,
+            slots_start: self.n_slots as u32,
+            n_slots: parts.len() as u32,
+        });
+        for part in parts {
+            part.slot = self.n_slots as u32;
+            self.n_slots += 1;
         }
     }
-    plan
+}
+
+/// How a sequence sees the tile of at most `most` keys from `key_start` on: as its prefix, its own keys, both or not at all.
+fn viewers(
+    sequence: &AttentionSequence,
+    key_start: usize,
+    most: usize,
+) -> impl Iterator<Item = Viewer> + use<> {
+    let AttentionSequence { query_start, n_queries, prefix, own } = *sequence;
+    // No span begins or ends within a tile.
+    let holds = |span: KeySpan| (span.start..span.start + span.len).contains(&key_start);
+    let viewer = move |offset| Viewer {
+        query_start: query_start as u32,
+        n_queries: n_queries as u32,
+        offset,
+    };
+    // Key numbers of a tile are below `most`, so that every query sees all of a prefix.
+    let as_prefix = holds(prefix).then(|| viewer(-(most as i32)));
+    // Own key j is seen by the queries from j - (own.len - n_queries) on.
+    let as_own = holds(own).then(|| {
+        let index = (key_start - own.start) as i64 - (own.len - n_queries) as i64;
+        viewer(index as i32)
+    });
+    [as_prefix, as_own].into_iter().flatten()
 }
 
 #[cfg(test)]
@@ -228,11 +300,24 @@ mod tests {
         }
 
         #[test]
-        fn key_tiles_are_seen_by_those_who_see_them(sequences in sequences(), most in 1_usize..7) {
-            let plan = key_plan(&sequences, most);
+        fn key_tiles_are_seen_by_those_who_see_them(
+            sequences in sequences(),
+            most in 1_usize..7,
+            part_queries in 1_usize..12,
+        ) {
+            let plan = KeyPlan::new(&sequences, most, part_queries);
             let mut found = Vec::new();
+            let mut slots = BTreeSet::new();
             for tile in &plan.tiles {
                 prop_assert!((1..=most as u32).contains(&tile.n_keys));
+                prop_assert!(tile.slot == NO_SLOT || slots.insert(tile.slot), "a slot has two tiles");
+                if let Some(parts) = plan.parts.iter().find(|parts| {
+                    (parts.slots_start..parts.slots_start + parts.n_slots).contains(&tile.slot)
+                }) {
+                    prop_assert_eq!((parts.key_start, parts.n_keys), (tile.key_start, tile.n_keys));
+                } else {
+                    prop_assert_eq!(tile.slot, NO_SLOT);
+                }
                 let viewers = tile.viewers_start as usize..;
                 for viewer in &plan.viewers[viewers][..tile.n_viewers as usize] {
                     for query in 0..viewer.n_queries as i32 {
@@ -245,6 +330,7 @@ mod tests {
             }
             found.sort_unstable();
             prop_assert_eq!(found, seen(&sequences));
+            prop_assert_eq!(slots, (0..plan.n_slots as u32).collect());
         }
     }
 }

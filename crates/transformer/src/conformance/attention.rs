@@ -164,4 +164,9 @@ pub(super) fn check<D: Device>(checks: &mut Checks<'_, D>) {
         vec![sequence(0, 150, (0, 0), (0, 150)), sequence(150, 130, (0, 150), (150, 330))];
     let attention = Attention { shape, sequences, n_queries: 280, n_keys: 480 };
     checks.agrees("attention, long".to_owned(), tolerance, &attention);
+    // Enough queries of one prefix for any division of its gradients.
+    let shape = AttentionShape { n_heads: 1, n_kv_heads: 1, head_dim: 2 };
+    let sequences = (0..5).map(|i| sequence(450 * i, 450, (0, 3), (3 + 450 * i, 450))).collect();
+    let attention = Attention { shape, sequences, n_queries: 2250, n_keys: 2253 };
+    checks.agrees("attention, many samples".to_owned(), tolerance, &attention);
 }

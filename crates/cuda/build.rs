@@ -31,10 +31,24 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let sources = Sources::read(&kernels)?;
     let mut text = String::from("&[\n");
+    let mut stale = Vec::new();
     for (name, source) in &sources.kernels {
-        let fatbin = fatbin(&images, name, &sources.fingerprint(source));
+        let fatbin = match find(&images, name, &sources.fingerprint(source)) {
+            Found::Image(path) => Some(path),
+            Found::Stale => {
+                stale.push(name.as_str());
+                None
+            }
+            Found::Nothing => None,
+        };
         let fatbin = fatbin.map_or(Ok("None".to_owned()), |path| embedded(&path))?;
         writeln!(text, "Image {{ name: {name:?}, fatbin: {fatbin}, source: {source:?} }},")?;
+    }
+    if !stale.is_empty() {
+        println!(
+            "cargo::warning=images of other sources are not embedded ({}); `cargo xtask kernels build` makes new ones",
+            stale.join(", ")
+        );
     }
     fs::write(out.join("images.rs"), text + "]")?;
     fs::write(out.join("headers.rs"), format!("&{:?}", sources.headers))?;
@@ -42,18 +56,24 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The image of the file `name`, if it is there and of these sources.
-fn fatbin(images: &Path, name: &str, fingerprint: &str) -> Option<PathBuf> {
-    let fatbin = images.join(name).with_extension(IMAGE);
-    let report = fs::read_to_string(images.join(name).with_extension(REPORT)).ok()?;
-    if report.lines().next() != Some(fingerprint) {
-        println!(
-            "cargo::warning=the image of {name}.cu is of other sources and not embedded; `cargo xtask kernels build` \
-             makes a new one"
-        );
-        return None;
+/// What there is of a file of kernels.
+enum Found {
+    Image(PathBuf),
+    /// An image of other sources.
+    Stale,
+    Nothing,
+}
+
+/// Looks for the image of the file `name`.
+fn find(images: &Path, name: &str, fingerprint: &str) -> Found {
+    let path = images.join(name).with_extension(IMAGE);
+    let report = fs::read_to_string(images.join(name).with_extension(REPORT));
+    let first_line = report.ok().and_then(|text| Some(text.lines().next()?.to_owned()));
+    match first_line {
+        Some(line) if line == fingerprint && path.exists() => Found::Image(path),
+        Some(line) if line != fingerprint => Found::Stale,
+        _ => Found::Nothing,
     }
-    fatbin.exists().then_some(fatbin)
 }
 
 /// An expression for the bytes of a file, at an address where the driver may read words of them.

@@ -88,6 +88,10 @@ impl Engine {
         &self.driver
     }
 
+    pub(crate) fn n_replays(&self) -> u64 {
+        self.graphs.n_replays
+    }
+
     // ---- memory --------------------------------------------------------------------------------------------------
 
     /// `bytes` bytes with anything in them.

@@ -26,6 +26,8 @@ pub(crate) enum Command {
 pub(crate) struct Graphs {
     /// The least recently used first.
     kept: Vec<Entry>,
+    /// How often a graph was run.
+    pub(crate) n_replays: u64,
 }
 
 struct Entry {
@@ -61,6 +63,7 @@ impl Graphs {
             entry.graph = Some(driver.capture(|| run_all(&entry.commands))?);
         }
         let result = entry.graph.as_ref().map_or(Ok(()), |graph| driver.replay(graph));
+        self.n_replays += 1;
         self.kept.push(entry);
         result
     }

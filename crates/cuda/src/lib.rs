@@ -67,6 +67,11 @@ impl Cuda {
         engine.driver().free_bytes().ok()
     }
 
+    /// How many series of operations ran as one CUDA graph so far.
+    pub fn n_replays(&self) -> u64 {
+        self.engine.lock().unwrap_or_else(PoisonError::into_inner).n_replays()
+    }
+
     /// About how many bytes of working memory stay with the device once it has worked on `n_rows` rows of a head of
     /// `vocab_size` outputs.
     pub const fn working_bytes(&self, n_rows: usize, vocab_size: usize) -> u64 {

@@ -2,16 +2,24 @@
 
 use std::ffi::c_void;
 
-/// Arguments in the order of the kernel's parameters, each at the beginning of an 8-byte word.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+/// Words for the arguments of any kernel: the largest takes a struct of 15 words, others up to 16 pointers and numbers.
+const MAX_WORDS: usize = 24;
+/// Most arguments of a kernel.
+const MAX_ARGUMENTS: usize = 20;
+
+/// Arguments in the order of the kernel's parameters, each at the beginning of an 8-byte word. In place, because hundreds
+/// of launches are made for a token.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Arguments {
-    words: Vec<u64>,
-    starts: Vec<usize>,
+    words: [u64; MAX_WORDS],
+    n_words: usize,
+    starts: [u8; MAX_ARGUMENTS],
+    n_arguments: usize,
 }
 
 impl Arguments {
-    pub(crate) fn new() -> Self {
-        Self::default()
+    pub(crate) const fn new() -> Self {
+        Self { words: [0; MAX_WORDS], n_words: 0, starts: [0; MAX_ARGUMENTS], n_arguments: 0 }
     }
 
     /// A pointer to device memory; 0 for none.
@@ -42,17 +50,39 @@ impl Arguments {
     /// A number, or a struct by value, with the layout that the kernel's parameter has.
     pub(crate) fn value<T: bytemuck::NoUninit>(mut self, value: T) -> Self {
         let bytes = bytemuck::bytes_of(&value);
-        self.starts.push(self.words.len());
-        self.words.extend(bytes.chunks(8).map(|part| {
-            let mut word = [0; 8];
-            word[..part.len()].copy_from_slice(part);
-            u64::from_ne_bytes(word)
-        }));
+        let n_words = bytes.len().div_ceil(size_of::<u64>());
+        debug_assert!(self.n_words + n_words <= MAX_WORDS && self.n_arguments < MAX_ARGUMENTS);
+        let words = &mut self.words[self.n_words..self.n_words + n_words];
+        bytemuck::cast_slice_mut(words)[..bytes.len()].copy_from_slice(bytes);
+        self.starts[self.n_arguments] = self.n_words as u8;
+        self.n_arguments += 1;
+        self.n_words += n_words;
         self
     }
 
-    /// A pointer to each argument, valid while `self` lives and does not change.
-    pub(crate) fn as_pointers(&self) -> Vec<*mut c_void> {
-        self.starts.iter().map(|&start| self.words[start..].as_ptr().cast_mut().cast()).collect()
+    /// A pointer to each argument, valid while `self` lives and does not move.
+    pub(crate) fn as_pointers(&self) -> [*mut c_void; MAX_ARGUMENTS] {
+        self.starts.map(|start| self.words[usize::from(start)..].as_ptr().cast_mut().cast())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(unsafe_code, reason = "what a driver does with the pointers")]
+
+    use super::*;
+
+    #[test]
+    fn every_argument_is_where_its_pointer_points() {
+        let arguments = Arguments::new().pointer(7).int(3).value([1_u32, 2, 3]).float(0.5).size(9);
+        let pointers = arguments.as_pointers();
+        // SAFETY: the pointers are to the words of `arguments`, which hold these types.
+        unsafe {
+            assert_eq!(*pointers[0].cast::<u64>(), 7);
+            assert_eq!(*pointers[1].cast::<i32>(), 3);
+            assert_eq!(*pointers[2].cast::<[u32; 3]>(), [1, 2, 3]);
+            assert_eq!(*pointers[3].cast::<f32>(), 0.5);
+            assert_eq!(*pointers[4].cast::<u64>(), 9);
+        }
     }
 }

@@ -140,7 +140,10 @@ impl Engine {
 
         let rows = family.rows();
         let plan = self.plans.keys(sequences, rows);
-        let (tiles, viewers) = (self.stage(&plan.tiles)?, self.stage(&plan.viewers)?);
+        let (tiles, viewers) = (
+            self.stage_once("tiles of keys", &plan.tiles)?,
+            self.stage_once("viewers of keys", &plan.viewers)?,
+        );
         let slot_bytes = 4 * 2 * rows * n_kv_heads * head_dim;
         let parts = self.scratch("parts of gradients", plan.n_slots * slot_bytes)?;
         let arguments = Arguments::new()
@@ -157,7 +160,12 @@ impl Engine {
         };
         let blocks = [plan.parts.len(), (rows * n_kv_heads * head_dim).div_ceil(BLOCK as usize), 1];
         let grid = Grid { blocks, threads: BLOCK, shared_bytes: 0 };
-        let arguments = Arguments::new().pointers([self.stage(&plan.parts)?, parts, dk, dv]);
+        let arguments = Arguments::new().pointers([
+            self.stage_once("parts of keys", &plan.parts)?,
+            parts,
+            dk,
+            dv,
+        ]);
         let arguments = arguments.int(rows).int(n_kv_heads).int(head_dim);
         self.launch(Name { file: files[0], kernel }, grid, arguments)
     }
@@ -172,7 +180,7 @@ impl Engine {
         let group = shape.n_heads / shape.n_kv_heads;
         let plan = self.plans.queries(sequences, (n_rows / group).max(1));
         let tiles: &[QueryTile] = &plan;
-        Ok((self.stage(tiles)?, tiles.len()))
+        Ok((self.stage_once("tiles of queries", tiles)?, tiles.len()))
     }
 }
 

@@ -19,14 +19,14 @@ use crate::error::{OpenError, blas};
 pub(crate) const WORKSPACE_BYTES: usize = 32 << 20;
 
 /// Type of the numbers of a matrix.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Numbers {
     F32,
     Bf16,
 }
 
 /// A matrix of a product: row-major, with rows that follow each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Operand {
     pub(crate) pointer: u64,
     pub(crate) numbers: Numbers,
@@ -35,7 +35,7 @@ pub(crate) struct Operand {
 
 /// `c = a b + (c if accumulate)`, with `a` being `[rows, depth]`, `b` `[depth, columns]`, each after its transposition, and
 /// `c` `[rows, columns]`. `a` and `b` are of one type; sums are float32.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Product {
     pub(crate) rows: usize,
     pub(crate) columns: usize,
@@ -140,6 +140,13 @@ impl Blas {
             )
         }
         .map_err(blas)
+    }
+}
+
+impl Drop for Blas {
+    fn drop(&mut self) {
+        // SAFETY: the handle is not used again. There is nobody to tell of an error.
+        let _ = unsafe { result::destroy_handle(self.handle) };
     }
 }
 

@@ -6,6 +6,7 @@
 #![expect(unsafe_code, reason = "the driver's interface is one of raw pointers")]
 
 use std::ffi::c_void;
+use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
 use azr_transformer::{DeviceError, DeviceResult};
@@ -41,11 +42,11 @@ unsafe impl Send for Driver {}
 unsafe impl Sync for Driver {}
 
 /// A kernel that was loaded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Function(usize);
 
 /// A launch of a kernel.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Launch {
     pub(crate) function: Function,
     /// Blocks.
@@ -210,19 +211,17 @@ impl Driver {
         self.stream.synchronize().map_err(driver)
     }
 
-    /// Page-locked memory, for the life of the process: there is one such block for each GPU.
-    pub(crate) fn allocate_pinned(&self, bytes: usize) -> DeviceResult<&'static mut [u8]> {
+    /// Page-locked zeros.
+    pub(crate) fn allocate_pinned(self: &Arc<Self>, bytes: usize) -> DeviceResult<Pinned> {
         self.bind()?;
         // SAFETY: the flags are none.
-        let pointer = unsafe { result::malloc_host(bytes, 0) }.map_err(driver)?;
-        // SAFETY: the driver gave this many bytes; zeros are bytes, and nobody frees them.
-        Ok(unsafe {
-            pointer.cast::<u8>().write_bytes(0, bytes);
-            std::slice::from_raw_parts_mut(pointer.cast(), bytes)
-        })
+        let pointer = unsafe { result::malloc_host(bytes, 0) }.map_err(driver)?.cast::<u8>();
+        // SAFETY: the driver gave this many bytes.
+        unsafe { pointer.write_bytes(0, bytes) };
+        Ok(Pinned { pointer, bytes, driver: self.clone() })
     }
 
-    /// Loads a module from an image of machine code, for the life of the process.
+    /// Loads a module from an image of machine code, for the life of the context.
     pub(crate) fn load_module(&self, image: &[u8]) -> DeviceResult<Module> {
         // The driver reads headers as words.
         let mut words = vec![0_u64; image.len().div_ceil(8)];
@@ -289,7 +288,43 @@ impl Driver {
     }
 }
 
-/// A loaded module; never unloaded.
+/// Page-locked memory of the host, from which copies to the GPU need not be waited for.
+#[derive(Debug)]
+pub(crate) struct Pinned {
+    pointer: *mut u8,
+    bytes: usize,
+    driver: Arc<Driver>,
+}
+
+// SAFETY: the memory is this value's alone.
+unsafe impl Send for Pinned {}
+
+impl Deref for Pinned {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        // SAFETY: that many bytes were allocated and written, and live as long as this.
+        unsafe { std::slice::from_raw_parts(self.pointer, self.bytes) }
+    }
+}
+
+impl DerefMut for Pinned {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        // SAFETY: as above, and there is no other reference.
+        unsafe { std::slice::from_raw_parts_mut(self.pointer, self.bytes) }
+    }
+}
+
+impl Drop for Pinned {
+    fn drop(&mut self) {
+        // Copies from here may still be under way. There is nobody to tell of an error.
+        let _ = self.driver.bind().and_then(|()| self.driver.synchronize());
+        // SAFETY: the pointer came from `malloc_host`, and no copy reads from it any more.
+        let _ = unsafe { result::free_host(self.pointer.cast()) };
+    }
+}
+
+/// A loaded module; unloaded with the context.
 #[derive(Debug)]
 pub(crate) struct Module(CUmodule);
 

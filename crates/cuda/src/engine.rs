@@ -4,6 +4,7 @@
 //! series is repeated, when a result is read: then as a graph.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use azr_transformer::{DeviceError, DeviceResult};
 
@@ -22,7 +23,7 @@ const MAX_GRID: usize = 65_535;
 
 #[derive(Debug)]
 pub(crate) struct Engine {
-    driver: Driver,
+    driver: Arc<Driver>,
     kernels: Kernels,
     blas: Blas,
     stage: Stage,
@@ -62,9 +63,9 @@ impl Grid {
 
 impl Engine {
     pub(crate) fn open(ordinal: usize) -> Result<Self, OpenError> {
-        let driver = Driver::open(ordinal)?;
+        let driver = Arc::new(Driver::open(ordinal)?);
         let blas = Blas::open()?;
-        let garbage = Garbage::default();
+        let garbage = Garbage::new(&driver);
         let failed = |error: DeviceError| OpenError::Failed(error.to_string());
         let pointer = driver.allocate(STAGE_BYTES, "arrays for kernels").map_err(failed)?;
         let staged = Memory::new(pointer, STAGE_BYTES, &garbage);
@@ -159,20 +160,42 @@ impl Engine {
 
     /// Puts an array where kernels find it, until the next one that does not fit beside it.
     pub(crate) fn stage<T: bytemuck::NoUninit>(&mut self, values: &[T]) -> DeviceResult<u64> {
-        let bytes: &[u8] = bytemuck::cast_slice(values);
-        if !self.stage.has_room(bytes.len()) {
+        let bytes = bytemuck::cast_slice(values);
+        self.make_room(bytes.len())?;
+        let pointer = self.stage.push(bytes);
+        self.copy_staged()?;
+        Ok(pointer)
+    }
+
+    /// As [`Self::stage`], of an array that is likely to be that of the last call for `purpose`.
+    pub(crate) fn stage_once<T: bytemuck::NoUninit>(
+        &mut self,
+        purpose: &'static str,
+        values: &[T],
+    ) -> DeviceResult<u64> {
+        let bytes = bytemuck::cast_slice(values);
+        self.make_room(bytes.len())?;
+        let pointer = self.stage.push_once(purpose, bytes);
+        self.copy_staged()?;
+        Ok(pointer)
+    }
+
+    fn make_room(&mut self, len: usize) -> DeviceResult<()> {
+        if !self.stage.has_room(len) {
             self.synchronize()?;
             self.stage.clear();
         }
-        if !self.stage.has_room(bytes.len()) {
-            let message = format!("an array of {} bytes is too long for one call", bytes.len());
-            return Err(DeviceError::Failed(message));
+        match self.stage.has_room(len) {
+            true => Ok(()),
+            false => {
+                let message = format!("an array of {len} bytes is too long for one call");
+                Err(DeviceError::Failed(message))
+            }
         }
-        let pointer = self.stage.push(bytes);
-        if self.waiting.is_none() {
-            self.stage.copy(&self.driver)?;
-        }
-        Ok(pointer)
+    }
+
+    fn copy_staged(&mut self) -> DeviceResult<()> {
+        if self.waiting.is_none() { self.stage.copy(&self.driver) } else { Ok(()) }
     }
 
     /// As [`Self::stage`], of an array that may be longer than the stage: it takes the place of the last one of `purpose`.
@@ -303,5 +326,14 @@ impl Engine {
     /// Fails with what went wrong when nobody asked for a result.
     pub(crate) fn check(&self) -> DeviceResult<()> {
         self.failure.clone().map_or(Ok(()), Err)
+    }
+}
+
+impl Drop for Engine {
+    fn drop(&mut self) {
+        // What waits will not be asked for any more. Buffers may outlive the engine, and then free themselves.
+        self.scratch.clear();
+        self.tables.clear();
+        self.garbage.close();
     }
 }

@@ -3,8 +3,6 @@
 //! What is compared is all that a launch consists of, so that a graph is exactly the launches it stands for, whatever
 //! happened to the buffers in between.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
-
 use azr_transformer::DeviceResult;
 
 use crate::blas::Product;
@@ -14,7 +12,7 @@ use crate::driver::{Driver, Graph, Launch};
 const MAX_KEPT: usize = 32;
 
 /// Work for the GPU.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Command {
     Launch(Launch),
     Product(Product),
@@ -31,7 +29,6 @@ pub(crate) struct Graphs {
 }
 
 struct Entry {
-    hash: u64,
     commands: Vec<Command>,
     /// None until the commands come a second time: most series that are not repeated come once.
     graph: Option<Graph>,
@@ -46,16 +43,13 @@ impl Graphs {
         run: impl Fn(&Command) -> DeviceResult<()>,
     ) -> DeviceResult<()> {
         let run_all = |commands: &[Command]| commands.iter().try_for_each(&run);
-        let mut hasher = DefaultHasher::new();
-        commands.hash(&mut hasher);
-        let hash = hasher.finish();
-        let same = |entry: &Entry| entry.hash == hash && entry.commands == commands;
-        let Some(index) = self.kept.iter().position(same) else {
+        // The series that comes again is mostly the last one, and others differ in their first command.
+        let Some(index) = self.kept.iter().rposition(|entry| entry.commands == commands) else {
             run_all(&commands)?;
             if self.kept.len() == MAX_KEPT {
                 self.kept.remove(0);
             }
-            self.kept.push(Entry { hash, commands, graph: None });
+            self.kept.push(Entry { commands, graph: None });
             return Ok(());
         };
         let mut entry = self.kept.remove(index);

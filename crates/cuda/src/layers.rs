@@ -124,7 +124,7 @@ impl Engine {
         let rows = x.rows("x", n_rows, n_heads * head_dim)?;
         let n_pairs = head_dim / 2;
         let frequencies = self.frequencies(n_pairs, theta)?;
-        let positions = self.stage(positions)?;
+        let positions = self.stage_once("positions", positions)?;
         let kernel = match x.numbers {
             Numbers::F32 => "rope_f32",
             Numbers::Bf16 => "rope_bf16",
@@ -173,7 +173,7 @@ impl Engine {
             common_numbers(&[k, cache.k, cache.v])?;
             indices("cache rows", cache.rows, cache.k.len.min(cache.v.len) / kv_width)?;
             caches = [cache.k.pointer(), cache.v.pointer()];
-            cache_rows = self.stage(cache.rows)?;
+            cache_rows = self.stage_once("cache rows", cache.rows)?;
         }
         let operands = QkvRope {
             q: q.rows("q", spec.n_queries, n_heads * head_dim)?,
@@ -183,7 +183,7 @@ impl Engine {
             k_cache: caches[0],
             v_cache: caches[1],
             cache_rows,
-            positions: self.stage(spec.positions)?,
+            positions: self.stage_once("positions", spec.positions)?,
             frequencies: self.frequencies(head_dim / 2, spec.theta)?,
             n_rows: n_rows as u32,
             q_stride: (n_heads * head_dim) as u32,

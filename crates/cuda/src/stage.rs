@@ -3,9 +3,12 @@
 //! They are written one behind the other into page-locked memory and copied to the same places of a block on the GPU, so
 //! that the same series of operations finds them in the same places each time.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use azr_transformer::DeviceResult;
 
-use crate::driver::Driver;
+use crate::driver::{Driver, Pinned};
 
 /// Room for the arrays of many operations; a larger one is a call's own.
 pub(crate) const STAGE_BYTES: usize = 8 << 20;
@@ -14,17 +17,20 @@ const ALIGNMENT: usize = 256;
 
 #[derive(Debug)]
 pub(crate) struct Stage {
-    host: &'static mut [u8],
+    host: Pinned,
     device: u64,
     used: usize,
     /// The part that was copied.
     n_copied: usize,
+    /// Where the last array for each purpose is.
+    last: BTreeMap<&'static str, (usize, usize)>,
 }
 
 impl Stage {
     /// A stage of [`STAGE_BYTES`] at `device`, held by the caller.
-    pub(crate) fn new(driver: &Driver, device: u64) -> DeviceResult<Self> {
-        Ok(Self { host: driver.allocate_pinned(STAGE_BYTES)?, device, used: 0, n_copied: 0 })
+    pub(crate) fn new(driver: &Arc<Driver>, device: u64) -> DeviceResult<Self> {
+        let host = driver.allocate_pinned(STAGE_BYTES)?;
+        Ok(Self { host, device, used: 0, n_copied: 0, last: BTreeMap::new() })
     }
 
     /// Whether `len` more bytes fit.
@@ -38,6 +44,18 @@ impl Stage {
         self.host[start..start + bytes.len()].copy_from_slice(bytes);
         self.used = start + bytes.len();
         self.device + start as u64
+    }
+
+    /// As [`Self::push`], unless the last array for `purpose` was the same: all layers of a model have the same positions.
+    pub(crate) fn push_once(&mut self, purpose: &'static str, bytes: &[u8]) -> u64 {
+        if let Some(&(start, end)) = self.last.get(purpose)
+            && &self.host[start..end] == bytes
+        {
+            return self.device + start as u64;
+        }
+        let pointer = self.push(bytes);
+        self.last.insert(purpose, (self.used - bytes.len(), self.used));
+        pointer
     }
 
     /// Copies what is new.
@@ -56,5 +74,6 @@ impl Stage {
     /// Begins anew. All work that uses the stage must be done.
     pub(crate) fn clear(&mut self) {
         (self.used, self.n_copied) = (0, 0);
+        self.last.clear();
     }
 }

@@ -59,6 +59,8 @@ pub(crate) struct DecodePlan {
     targets: Vec<Target>,
     queries: Vec<Query>,
     n_slots: usize,
+    /// Items of few and of many rows, and queries, once zeros are behind them.
+    counts: [u32; 3],
 }
 
 /// A length that stays the same for a while: at most an eighth more than `len`.
@@ -66,11 +68,11 @@ fn padded(len: usize) -> usize {
     len.next_multiple_of((len.next_power_of_two() / 16).max(16))
 }
 
-/// `values` and zeros behind them.
-fn pad<T: Zeroable + Copy>(values: &[T]) -> Vec<T> {
-    let mut values = values.to_vec();
-    values.resize(padded(values.len()), T::zeroed());
-    values
+/// Puts zeros behind values; returns how many values there are.
+fn pad<T: Zeroable + Copy>(values: &mut Vec<T>) -> u32 {
+    let len = values.len();
+    values.resize(padded(len), T::zeroed());
+    len as u32
 }
 
 impl DecodePlan {
@@ -103,6 +105,15 @@ impl DecodePlan {
         plan
     }
 
+    /// With arrays of lengths that stay the same for a while.
+    pub(crate) fn padded(mut self) -> Self {
+        let [few, many] = &mut self.items;
+        self.counts = [pad(few), pad(many), pad(&mut self.queries)];
+        pad(&mut self.targets);
+        self.n_slots = padded(self.n_slots);
+        self
+    }
+
     /// Items for the runs of a span that all of `targets` see; their slots are those of the first run.
     fn push_runs(&mut self, span: KeySpan, targets: &[Target], group: usize) {
         for (index, first) in (0..span.len).step_by(RUN_KEYS).enumerate() {
@@ -133,20 +144,23 @@ impl Engine {
         debug_assert!(head_dim <= MAX_HEAD_DIM);
         let group = n_heads / n_kv_heads;
         let plan = self.plans.decode(sequences, group);
-        let [few, many] = [plan.items[0].len(), plan.items[1].len()];
-        let counts = self.stage(&[few as u32, many as u32, plan.queries.len() as u32])?;
-        let items = [self.stage(&pad(&plan.items[0]))?, self.stage(&pad(&plan.items[1]))?];
-        let (targets, queries) =
-            (self.stage(&pad(&plan.targets))?, self.stage(&pad(&plan.queries))?);
-        let n_slot_heads = padded(plan.n_slots) * n_heads;
+        let counts = self.stage_once("counts of items", &plan.counts)?;
+        let items = [
+            self.stage_once("items of few rows", &plan.items[0])?,
+            self.stage_once("items of many rows", &plan.items[1])?,
+        ];
+        let targets = self.stage_once("targets of items", &plan.targets)?;
+        let queries = self.stage_once("queries of decoding", &plan.queries)?;
+        let n_slot_heads = plan.n_slots * n_heads;
         let partial_out = self.scratch("parts of attention", 4 * n_slot_heads * head_dim)?;
         let partial_lse = self.scratch("sums of parts", 4 * n_slot_heads)?;
 
         let family = Family::of(numbers, shape);
-        for (index, (n_items, items)) in [few, many].into_iter().zip(items).enumerate() {
-            if n_items == 0 {
+        for (index, items) in items.into_iter().enumerate() {
+            if plan.counts[index] == 0 {
                 continue;
             }
+            let n_blocks = plan.items[index].len() * n_kv_heads;
             let count = counts + 4 * index as u64;
             let arguments = Arguments::new().pointers([count, items, targets, q, k, v]);
             let arguments = arguments.pointers([partial_out, partial_lse]);
@@ -155,13 +169,13 @@ impl Engine {
                     let name =
                         format!("{FILE}_{}_{}", numbers.name(), super::rounded_dim(head_dim));
                     let n_parts = if index == 0 { FEW_ROWS } else { MMA_ROWS.max(group) };
-                    let grid = family.grid(padded(n_items) * n_kv_heads, shape);
+                    let grid = family.grid(n_blocks, shape);
                     let blocks = [grid.blocks[0], n_parts.div_ceil(family.rows()), 1];
                     (name, Grid { blocks, ..grid })
                 }
                 Family::TensorCores => {
                     let (rows, threads) = [(16, 32), (64, 128)][index];
-                    let blocks = [padded(n_items) * n_kv_heads, 1, 1];
+                    let blocks = [n_blocks, 1, 1];
                     let name = format!("{FILE}_mma{rows}_{head_dim}");
                     (name, Grid { blocks, threads, shared_bytes: 0 })
                 }
@@ -183,7 +197,7 @@ impl Engine {
             Numbers::Bf16 => "decode_combine_bf16",
         };
         // A warp for each head of each query.
-        let grid = Grid::items(padded(plan.queries.len()) * n_heads * 32, BLOCK);
+        let grid = Grid::items(plan.queries.len() * n_heads * 32, BLOCK);
         self.launch(Name { file: FILE, kernel }, grid, arguments)
     }
 }

@@ -109,8 +109,9 @@ impl Plans {
     ) -> Arc<DecodePlan> {
         self.expect(sequences);
         let cached = self.decode.take().filter(|(n, _)| *n == group);
-        let (_, plan) = cached
-            .unwrap_or_else(|| (group, Arc::new(DecodePlan::new(sequences, group, MMA_ROWS))));
+        let (_, plan) = cached.unwrap_or_else(|| {
+            (group, Arc::new(DecodePlan::new(sequences, group, MMA_ROWS).padded()))
+        });
         self.decode = Some((group, plan.clone()));
         plan
     }

@@ -110,10 +110,12 @@ fn distance(a: &Tensors, b: &Tensors) -> f64 {
     let norm = |values: &mut dyn Iterator<Item = f32>| {
         values.map(|value| f64::from(value).powi(2)).sum::<f64>().sqrt()
     };
-    let of = |((_, a), (_, b)): (&(String, Vec<f32>), &(String, Vec<f32>))| {
-        norm(&mut a.iter().zip(b).map(|(a, b)| a - b)) / norm(&mut b.iter().copied())
-    };
-    a.iter().zip(b).map(of).fold(0.0, f64::max)
+    let mut largest = 0.0;
+    for ((_, a), (_, b)) in a.iter().zip(b) {
+        let difference = norm(&mut a.iter().zip(b).map(|(a, b)| a - b));
+        largest = f64::max(largest, difference / norm(&mut b.iter().copied()));
+    }
+    largest
 }
 
 #[test]

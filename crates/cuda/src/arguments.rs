@@ -15,11 +15,19 @@ pub(crate) struct Arguments {
     n_words: usize,
     starts: [u8; MAX_ARGUMENTS],
     n_arguments: usize,
+    /// Whether a number did not fit its parameter.
+    overflows: bool,
 }
 
 impl Arguments {
     pub(crate) const fn new() -> Self {
-        Self { words: [0; MAX_WORDS], n_words: 0, starts: [0; MAX_ARGUMENTS], n_arguments: 0 }
+        Self {
+            words: [0; MAX_WORDS],
+            n_words: 0,
+            starts: [0; MAX_ARGUMENTS],
+            n_arguments: 0,
+            overflows: false,
+        }
     }
 
     /// A pointer to device memory; 0 for none.
@@ -32,9 +40,16 @@ impl Arguments {
         pointers.into_iter().fold(self, Self::pointer)
     }
 
-    /// An `int`, of a number that is known to be small: shapes are checked where buffers are made.
-    pub(crate) fn int(self, value: usize) -> Self {
-        self.value(i32::try_from(value).unwrap_or(i32::MAX))
+    /// An `int`; a launch with a number beyond that is refused.
+    pub(crate) fn int(mut self, value: usize) -> Self {
+        let small = i32::try_from(value);
+        self.overflows |= small.is_err();
+        self.value(small.unwrap_or(0))
+    }
+
+    /// Whether every number fits its parameter.
+    pub(crate) fn fit(&self) -> bool {
+        !self.overflows
     }
 
     /// A `size_t`.
@@ -71,6 +86,12 @@ mod tests {
     #![expect(unsafe_code, reason = "what a driver does with the pointers")]
 
     use super::*;
+
+    #[test]
+    fn what_does_not_fit_is_known() {
+        assert!(Arguments::new().int(i32::MAX as usize).int(0).fit());
+        assert!(!Arguments::new().int(1 << 31).int(0).fit());
+    }
 
     #[test]
     fn every_argument_is_where_its_pointer_points() {

@@ -226,7 +226,7 @@ impl Engine {
             return Ok(());
         }
         let [x, y, z] = blocks.map(|n| u32::try_from(n).unwrap_or(u32::MAX));
-        if x > i32::MAX as u32 || y.max(z) as usize > MAX_GRID {
+        if x > i32::MAX as u32 || y.max(z) as usize > MAX_GRID || !arguments.fit() {
             let message =
                 format!("kernel `{}` has too much to do at once: {blocks:?}", name.kernel);
             return Err(DeviceError::Failed(message));

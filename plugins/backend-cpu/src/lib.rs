@@ -15,8 +15,10 @@ use azr_transformer::{DevicePolicy, MemoryProbe, PolicyLimits, TrainingOptions};
 
 pub use crate::memory::free_bytes;
 
-pub use azr_transformer::{ActivationPrecision, MemoryPlan, Workload};
-pub use options::{Lora, OptimizerState, Options, RolloutWeights};
+pub use azr_transformer::{
+    ActivationPrecision, Lora, MemoryPlan, OptimizerState, PolicyOptions, RolloutWeights, Workload,
+};
+pub use options::Options;
 
 azr_plugin::export! {
     entry: azr_backend_cpu,

@@ -1,132 +1,26 @@
 //! The options of the backend `cpu`.
 
-use std::collections::BTreeSet;
-
 use azr_cpu::Cpu;
-use azr_plugin::{ErrorCode, PluginError, Result};
+use azr_plugin::Result;
 use azr_transformer::{
-    CopyFormat, GenerateLimits, LoraOptions, MemoryPlan, PolicyLimits, StatePrecision,
-    TrainingOptions, Workload,
+    MemoryPlan, PolicyLimits, PolicyOptions, TrainingOptions, Workload, check_range,
 };
-use azr_weights::{AdapterConfig, ModelConfig, Projection};
+use azr_weights::ModelConfig;
 use schemars::JsonSchema;
+use schemars::transform::ReplaceUnevaluatedProperties;
 use serde::{Deserialize, Serialize};
 
 /// Options of [`crate::CpuBackend`]. None of them but `rollout_weights` changes what a sample of given weights is.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
-#[schemars(crate = "schemars")]
+#[schemars(crate = "schemars", transform = ReplaceUnevaluatedProperties::default())]
 pub struct Options {
     /// Threads that compute; by default as many as the machine has cores. Never changes a result.
     #[schemars(range(min = 1, max = 1024))]
     pub threads: Option<usize>,
-    /// Most samples that are decoded in one step; 64 by default.
-    #[schemars(range(min = 1, max = 65536))]
-    pub max_live_rows: Option<usize>,
-    /// Most memory for the key-value cache of a wave, in MiB; 2048 by default.
-    #[schemars(range(min = 1, max = 1_048_576))]
-    pub kv_cache_mib: Option<u64>,
-    /// Most tokens whose activations are kept at once in an update; 2048 by default.
-    #[schemars(range(min = 1, max = 1_048_576))]
-    pub micro_batch_rows: Option<usize>,
-    /// Precision of the optimizer's state: `f32` (8 bytes a trained parameter), `bf16` (4) or `int8` (2).
-    pub optimizer_state: OptimizerState,
-    /// Keep only the inputs of the layers in an update and compute the rest again: the same gradients to the bit for
-    /// a fraction of the memory, in about a third more time.
-    pub gradient_checkpointing: bool,
-    /// With which weights the model generates: `f32`, its own, or copies of them in `bf16` or `int8`, which take two bytes
-    /// or one more a parameter and are faster above all where few samples are decoded at a time. Samples are then those of
-    /// a slightly different policy, of `bf16` a nearer one than of `int8`; ratios correct for that, because they come with
-    /// its log-probabilities. Scoring and updates use the model's own weights.
-    pub rollout_weights: RolloutWeights,
-    /// Train low-rank adapters and leave the model as it is. Checkpoints then hold the adapters alone, as PEFT writes
-    /// them; `azr model merge` makes a model of them.
-    pub lora: Option<Lora>,
-}
-
-/// LoRA (arXiv 2106.09685): each target matrix `W` becomes `W + alpha / rank * B A`, of which `A` and `B` are trained.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-#[schemars(crate = "schemars")]
-pub struct Lora {
-    /// Rows of `A` and columns of `B`; 16 by default.
-    #[schemars(range(min = 1, max = 4096))]
-    pub rank: usize,
-    /// Scale of the adapters times the rank; 32 by default.
-    pub alpha: f32,
-    /// Adapted matrices of every layer, of `q_proj`, `k_proj`, `v_proj`, `o_proj`, `gate_proj`, `up_proj` and
-    /// `down_proj`; all of them by default.
-    pub targets: Vec<String>,
-    /// Seed of the first values of `A`.
-    pub seed: u64,
-}
-
-impl Default for Lora {
-    fn default() -> Self {
-        let targets = Projection::ALL.map(|projection| projection.as_str().to_owned()).to_vec();
-        Self { rank: 16, alpha: 32.0, targets, seed: 0 }
-    }
-}
-
-impl Lora {
-    fn options(&self) -> Result<LoraOptions> {
-        let invalid = |message: String| PluginError::new(ErrorCode::InvalidConfig, message);
-        let names = || Projection::ALL.map(Projection::as_str).join(", ");
-        if !(self.alpha.is_finite() && self.alpha > 0.0) {
-            let message = format!("lora.alpha is {}", self.alpha);
-            return Err(invalid(message).with_hint("give a number above 0, for example 2 * rank"));
-        }
-        if !(1..=4096).contains(&self.rank) {
-            let message = format!("lora.rank is {}", self.rank);
-            return Err(invalid(message).with_hint("give a number from 1 to 4096, for example 16"));
-        }
-        let mut targets = BTreeSet::new();
-        for name in &self.targets {
-            let target = Projection::ALL.into_iter().find(|target| target.as_str() == name);
-            let target = target.ok_or_else(|| {
-                invalid(format!("lora.targets names `{name}`, which no model has"))
-                    .with_hint(format!("choose from {}", names()))
-            })?;
-            if !targets.insert(target) {
-                return Err(invalid(format!("lora.targets names `{name}` twice")));
-            }
-        }
-        if targets.is_empty() {
-            return Err(invalid("lora.targets is empty".to_owned())
-                .with_hint(format!("choose from {}", names())));
-        }
-        let base_model = String::new();
-        let adapter = AdapterConfig { rank: self.rank, alpha: self.alpha, targets, base_model };
-        Ok(LoraOptions { adapter, seed: self.seed })
-    }
-}
-
-/// Precision of the optimizer's state.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[schemars(crate = "schemars")]
-pub enum OptimizerState {
-    /// Four bytes per running mean.
-    #[default]
-    F32,
-    /// Two bytes, rounded stochastically.
-    Bf16,
-    /// One byte, with a scale for each block of 256, rounded stochastically.
-    Int8,
-}
-
-/// With which weights the model generates.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "lowercase")]
-#[schemars(crate = "schemars")]
-pub enum RolloutWeights {
-    /// The model's own.
-    #[default]
-    F32,
-    /// Copies rounded to bfloat16, multiplied in float32.
-    Bf16,
-    /// Int8 copies with a scale for each output, multiplied with int16 activations.
-    Int8,
+    /// What every backend has.
+    #[serde(flatten)]
+    pub policy: PolicyOptions,
 }
 
 impl Options {
@@ -136,13 +30,7 @@ impl Options {
     /// Options that make no backend, or adapters that do not fit the model.
     pub fn plan(&self, model: &ModelConfig, workload: &Workload) -> Result<MemoryPlan> {
         self.check()?;
-        let training = self.training()?;
-        if let Some(lora) = &training.lora {
-            lora.adapter
-                .check(model)
-                .map_err(|reason| PluginError::new(ErrorCode::InvalidConfig, reason))?;
-        }
-        Ok(MemoryPlan::new(model, &training, &self.limits(), workload))
+        self.policy.plan(model, PolicyLimits::default(), workload)
     }
 
     /// Bytes of the processor's working memory for what `plan` plans.
@@ -154,59 +42,23 @@ impl Options {
     }
 
     pub(crate) fn limits(&self) -> PolicyLimits {
-        let default = PolicyLimits::default();
-        PolicyLimits {
-            generate: GenerateLimits {
-                max_live_rows: self.max_live_rows.unwrap_or(default.generate.max_live_rows),
-                kv_cache_bytes: self
-                    .kv_cache_mib
-                    .map_or(default.generate.kv_cache_bytes, |mib| mib << 20),
-                ..default.generate
-            },
-            micro_batch_rows: self.micro_batch_rows.unwrap_or(default.micro_batch_rows),
-        }
+        self.policy.limits(PolicyLimits::default())
     }
 
     pub(crate) fn training(&self) -> Result<TrainingOptions> {
-        Ok(TrainingOptions {
-            optimizer_state: match self.optimizer_state {
-                OptimizerState::F32 => StatePrecision::F32,
-                OptimizerState::Bf16 => StatePrecision::Bf16,
-                OptimizerState::Int8 => StatePrecision::Int8,
-            },
-            gradient_checkpointing: self.gradient_checkpointing,
-            lora: self.lora.as_ref().map(Lora::options).transpose()?,
-            rollout_weights: match self.rollout_weights {
-                RolloutWeights::F32 => None,
-                RolloutWeights::Bf16 => Some(CopyFormat::Bf16),
-                RolloutWeights::Int8 => Some(CopyFormat::Int8),
-            },
-        })
+        self.policy.training()
     }
 
     pub(crate) fn check(&self) -> Result<()> {
-        let rules = [
-            ("threads", self.threads.map(|n| n as u64), 1024),
-            ("max_live_rows", self.max_live_rows.map(|n| n as u64), 1 << 16),
-            ("kv_cache_mib", self.kv_cache_mib, 1 << 20),
-            ("micro_batch_rows", self.micro_batch_rows.map(|n| n as u64), 1 << 20),
-        ];
-        for (name, value, max) in rules {
-            if let Some(value) = value
-                && !(1..=max).contains(&value)
-            {
-                let message = format!("{name} is {value}");
-                return Err(PluginError::new(ErrorCode::InvalidConfig, message)
-                    .with_hint(format!("give a number from 1 to {max}")));
-            }
-        }
-        Ok(())
+        check_range("threads", self.threads.map(|n| n as u64), 1024)?;
+        self.policy.check()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use azr_plugin::{Engine, Services, serde_json};
+    use azr_plugin::{Engine, ErrorCode, Services, serde_json};
+    use azr_transformer::CopyFormat;
 
     use super::*;
     use crate::CpuBackend;
@@ -225,6 +77,11 @@ mod tests {
         assert_eq!(limits.generate.kv_cache_bytes, 5 << 20);
         assert!(some.check().is_ok());
         assert!(parse(r#"{"thread": 1}"#).is_err());
+        // The host reads the options there are from the top of the schema.
+        let schema = schemars::schema_for!(Options).to_value();
+        assert_eq!(schema["additionalProperties"], false, "{schema:#}");
+        let n_options = schema["properties"].as_object().map(|options| options.len());
+        assert_eq!(n_options, Some(8), "{schema:#}");
         for bad in [r#"{"threads": 0}"#, r#"{"kv_cache_mib": 99999999999}"#] {
             let error = CpuBackend::create(parse(bad).unwrap(), Services::default()).unwrap_err();
             assert_eq!(error.code, ErrorCode::InvalidConfig);

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use azr_backend_cpu::{CpuBackend, Lora, OptimizerState, Options, RolloutWeights};
+use azr_backend_cpu::{CpuBackend, Lora, OptimizerState, Options, PolicyOptions, RolloutWeights};
 use azr_cpu::Cpu;
 use azr_plugin::{
     Backend, Completion, Engine, ErrorCode, GenerateRequest, ModelSpec, OptimizerKind, Policy,
@@ -27,6 +27,10 @@ fn write_model(directory: &Path, config: &ModelConfig) -> ModelSpec {
 
 fn backend(options: Options) -> CpuBackend {
     CpuBackend::create(options, Services::default()).unwrap()
+}
+
+fn of_policy(policy: PolicyOptions) -> Options {
+    Options { policy, ..Options::default() }
 }
 
 /// Everything that `save` writes.
@@ -65,8 +69,13 @@ fn a_saved_policy_goes_on_to_the_bit() {
         let options = |threads| {
             let lora = lora.clone();
             let gradient_checkpointing = family == Family::Qwen2;
-            let threads = Some(threads);
-            Options { threads, optimizer_state, gradient_checkpointing, lora, ..Options::default() }
+            let policy = PolicyOptions {
+                optimizer_state,
+                gradient_checkpointing,
+                lora,
+                ..PolicyOptions::default()
+            };
+            Options { threads: Some(threads), policy }
         };
         let directory = tempfile::tempdir().unwrap();
         let spec = write_model(
@@ -110,8 +119,8 @@ fn adapters_become_an_ordinary_model() {
     let [base, adapters, merged] =
         ["base", "adapters", "merged"].map(|name| directory.path().join(name));
     let spec = write_model(&base, &tiny_config(Family::Qwen2, true));
-    let options = Options { lora: Some(Lora::default()), ..Options::default() };
-    let mut policy = backend(options).open(&spec).unwrap();
+    let options = PolicyOptions { lora: Some(Lora::default()), ..PolicyOptions::default() };
+    let mut policy = backend(of_policy(options)).open(&spec).unwrap();
     for _ in 0..3 {
         assert!(policy.update(&update_request(), &Quiet).unwrap().applied);
     }
@@ -133,8 +142,9 @@ fn adapters_become_an_ordinary_model() {
         assert!((adapted - merged).abs() < 1e-4, "{adapted} {merged}");
     }
 
-    let narrow = Options { lora: Some(Lora { rank: 4, ..Lora::default() }), ..Options::default() };
-    let mut narrow = backend(narrow).open(&spec).unwrap();
+    let lora = Some(Lora { rank: 4, ..Lora::default() });
+    let narrow = PolicyOptions { lora, ..PolicyOptions::default() };
+    let mut narrow = backend(of_policy(narrow)).open(&spec).unwrap();
     let error = narrow.load(&adapters).unwrap_err();
     assert!(error.message.contains("rank 4, alpha 32"), "{error}");
 }
@@ -144,13 +154,13 @@ fn gradient_checkpointing_changes_no_bit() {
     let directory = tempfile::tempdir().unwrap();
     let spec = write_model(directory.path(), &tiny_config(Family::Qwen2, false));
     let trained = |gradient_checkpointing, lora: Option<Lora>| {
-        let options = Options {
+        let options = PolicyOptions {
             gradient_checkpointing,
             lora,
             micro_batch_rows: Some(120),
-            ..Options::default()
+            ..PolicyOptions::default()
         };
-        let mut policy = backend(options).open(&spec).unwrap();
+        let mut policy = backend(of_policy(options)).open(&spec).unwrap();
         policy.update(&update_request(), &Quiet).unwrap();
         saved(&*policy)
     };
@@ -238,9 +248,9 @@ fn rollouts_of_copies_differ_a_little_from_the_policy_that_learns() {
     let spec = write_model(directory.path(), &tiny_config(Family::Qwen2, true));
     let open = |rollout_weights, threads, max_live_rows, lora| {
         let (threads, max_live_rows) = (Some(threads), Some(max_live_rows));
-        let options =
-            Options { rollout_weights, threads, max_live_rows, lora, ..Options::default() };
-        backend(options).open(&spec).unwrap()
+        let policy =
+            PolicyOptions { rollout_weights, max_live_rows, lora, ..PolicyOptions::default() };
+        backend(Options { threads, policy }).open(&spec).unwrap()
     };
     let (of_f32, report) = rollout_and_report(&mut *open(RolloutWeights::F32, 2, 64, None));
     assert!(report.logprob_gap_max < 2e-5, "{report:?}");
@@ -275,8 +285,9 @@ fn copies_follow_what_is_learned_and_loaded() {
         (RolloutWeights::Int8, Some(Lora::default())),
     ] {
         let open = || {
-            let options = Options { rollout_weights, lora: lora.clone(), ..Options::default() };
-            backend(options).open(&spec).unwrap()
+            let lora = lora.clone();
+            let options = PolicyOptions { rollout_weights, lora, ..PolicyOptions::default() };
+            backend(of_policy(options)).open(&spec).unwrap()
         };
         let mut policy = open();
         let before = rollout_and_report(&mut *policy).0;
@@ -330,7 +341,9 @@ fn a_cache_that_is_too_small_names_its_option() {
         &ModelConfig { context_length: 100_000, ..tiny_config(Family::Llama, true) },
     );
     let mut policy =
-        backend(Options { kv_cache_mib: Some(1), ..Options::default() }).open(&spec).unwrap();
+        backend(of_policy(PolicyOptions { kv_cache_mib: Some(1), ..PolicyOptions::default() }))
+            .open(&spec)
+            .unwrap();
     let sampling =
         Sampling { temperature: 1.0, top_p: 1.0, max_new_tokens: 9000, stop: Vec::new() };
     let request = GenerateRequest { prompt: vec![1, 2], seeds: vec![0], sampling };

@@ -52,6 +52,10 @@ impl Device for Cuda {
         self.precision
     }
 
+    fn has_own_memory(&self) -> bool {
+        true
+    }
+
     fn repeatedly<R>(&self, work: impl FnOnce() -> R) -> R {
         // Where work cannot be put off it is done at once.
         let is_series = self.run(Engine::begin_series).is_ok();

@@ -6,7 +6,7 @@ use std::ops::{Deref, DerefMut};
 use azr_weights::{ModelConfig, Projection};
 
 use crate::device::{CopyFormat, Device, DeviceResult};
-use crate::error::Result;
+use crate::error::{Result, TransformerError};
 use crate::memory::{MemoryUse, copy_bytes};
 use crate::model::Model;
 use crate::parameters::Parameters;
@@ -101,7 +101,8 @@ impl<D: Device> Model<D> {
         }
         if self.weights.copies.is_none() {
             self.check_memory(MemoryUse::RolloutWeights, copy_bytes(&self.config, format))?;
-            let copies = WeightCopies::zeros(&*self.device, &self.config, format)?;
+            let copies = WeightCopies::zeros(&*self.device, &self.config, format)
+                .map_err(|error| TransformerError::from(error).of(MemoryUse::RolloutWeights))?;
             self.weights.copies = Some(copies);
         }
         let Weights { parameters, copies, copies_are_current } = &mut self.weights;

@@ -280,6 +280,11 @@ pub trait Device: Send + Sync + 'static {
         ActivationPrecision::F32
     }
 
+    /// Whether its memory is another one than the host's.
+    fn has_own_memory(&self) -> bool {
+        false
+    }
+
     /// Runs `work`, a series of operations that is likely to come again with the same buffers and numbers of rows: a step
     /// of decoding. A device may put off what it launches until a result is read, and then launch all at once.
     fn repeatedly<R>(&self, work: impl FnOnce() -> R) -> R {

@@ -47,6 +47,20 @@ pub enum TransformerError {
         /// What there is.
         limit_mib: u64,
     },
+    /// The device's memory ran out although what was asked for seemed to fit, or nobody knew what is free.
+    #[error(
+        "{}: out of memory, {} for {what} could not be had",
+        purpose.as_str(),
+        Size(*requested_bytes)
+    )]
+    OutOfMemory {
+        /// What for.
+        purpose: MemoryUse,
+        /// What could not be had.
+        what: &'static str,
+        /// Its size.
+        requested_bytes: u64,
+    },
     /// A call needs more memory than is free.
     #[error("{} needs {needed_mib} MiB more memory, {free_mib} MiB are free", purpose.as_str())]
     NotEnoughMemory {
@@ -72,6 +86,28 @@ impl TransformerError {
     pub(crate) fn invalid(message: impl Into<String>) -> Self {
         Self::InvalidInput(message.into())
     }
+
+    /// The same, with what memory was needed for where it ran out: the device does not know, and the way out depends on it.
+    pub(crate) fn of(self, purpose: MemoryUse) -> Self {
+        match self {
+            Self::Device(DeviceError::OutOfMemory { requested_bytes, purpose: what }) => {
+                Self::OutOfMemory { purpose, what, requested_bytes }
+            }
+            other => other,
+        }
+    }
+}
+
+/// A number of bytes as people read it.
+struct Size(u64);
+
+impl std::fmt::Display for Size {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            bytes if bytes < 1 << 20 => write!(f, "{} KiB", bytes.div_ceil(1 << 10)),
+            bytes => write!(f, "{} MiB", bytes.div_ceil(1 << 20)),
+        }
+    }
 }
 
 impl From<TransformerError> for PluginError {
@@ -83,7 +119,8 @@ impl From<TransformerError> for PluginError {
                     "use a smaller model, or lower the backend options `micro_batch_rows` (training) and `kv_cache_mib` (generation)",
                 ),
             ),
-            TransformerError::NotEnoughMemory { purpose, .. } => {
+            TransformerError::NotEnoughMemory { purpose, .. }
+            | TransformerError::OutOfMemory { purpose, .. } => {
                 (ErrorCode::Unavailable, Some(purpose.hint()))
             }
             TransformerError::CacheTooSmall { .. } => (
@@ -99,7 +136,12 @@ impl From<TransformerError> for PluginError {
                 ErrorCode::Internal,
                 Some("go back to an earlier checkpoint and lower the learning rate"),
             ),
-            TransformerError::Device(_) => (ErrorCode::Internal, None),
+            TransformerError::Device(_) => (
+                ErrorCode::Internal,
+                Some(
+                    "the newest checkpoint is whole: `azr train --resume RUN` goes on from there, with `--backend cpu` where the device does not come back",
+                ),
+            ),
         };
         let plugin_error = Self::new(code, error.to_string());
         match hint {

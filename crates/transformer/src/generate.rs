@@ -14,6 +14,7 @@ use rand_core::{Rng, SeedableRng};
 
 use crate::device::{Device, SampleSpec};
 use crate::error::{Result, TransformerError};
+use crate::memory::MemoryUse;
 use crate::model::Model;
 use wave::Wave;
 
@@ -63,7 +64,9 @@ impl<D: Device> Model<D> {
             self.check_request(request)?;
         }
         self.refresh_copies()?;
-        Wave::new(self, requests, vocabulary, limits)?.run(sink, context)
+        Wave::new(self, requests, vocabulary, limits)
+            .and_then(|wave| wave.run(sink, context))
+            .map_err(|error| error.of(MemoryUse::Generation))
     }
 
     fn check_request(&self, request: &GenerateRequest) -> Result<()> {

@@ -163,7 +163,7 @@ impl<D: Device> Adapter<D> {
 }
 
 /// Bytes a value of the frozen matrices: 2 if all of them can be halved.
-pub(crate) fn frozen_bytes<D: Device>(
+pub(crate) fn bytes_of_frozen<D: Device>(
     device: &D,
     weights: &Parameters<D>,
     adapter: &AdapterConfig,

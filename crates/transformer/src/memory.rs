@@ -117,16 +117,17 @@ pub(crate) fn tensor_bytes(specs: &[TensorSpec]) -> u64 {
     specs.iter().map(|spec| (n_values(spec) as u64).saturating_mul(size_of::<f32>() as u64)).sum()
 }
 
-/// Bytes of adapters (as they are and scaled) and of the frozen matrices they are added to, which take `frozen_bytes`
-/// a value.
-pub(crate) fn adapter_bytes(
-    config: &ModelConfig,
-    adapter: &AdapterConfig,
-    frozen_bytes: u64,
-) -> u64 {
+/// Bytes of adapters, as they are and scaled.
+pub(crate) fn adapter_bytes(config: &ModelConfig, adapter: &AdapterConfig) -> u64 {
+    let one = |spec: AdapterSpec| 2 * tensor_bytes(&[spec.a, spec.b]);
+    adapter.adapters(config).into_iter().map(one).sum()
+}
+
+/// Bytes of the frozen matrices that adapters are added to, `bytes` a value. They are in the memory of the host.
+pub(crate) fn frozen_bytes(config: &ModelConfig, adapter: &AdapterConfig, bytes: u64) -> u64 {
     let one = |spec: AdapterSpec| {
         let [n_out, n_in] = spec.projection.shape(config);
-        frozen_bytes * n_out as u64 * n_in as u64 + 2 * tensor_bytes(&[spec.a, spec.b])
+        bytes * n_out as u64 * n_in as u64
     };
     adapter.adapters(config).into_iter().map(one).sum()
 }
@@ -166,6 +167,7 @@ mod tests {
 
     use super::*;
     use crate::backward::BackwardBuffers;
+    use crate::device::DeviceError;
     use crate::forward::Activations;
     use crate::reference::Reference;
     use crate::tests::{tiny_config, tiny_model};
@@ -203,6 +205,25 @@ mod tests {
         let error = azr_plugin::PluginError::from(load.unwrap_err());
         assert!(error.message.starts_with("loading the model needs 1 MiB"), "{error}");
         assert_eq!(error.hint.as_deref(), Some("use a smaller model"));
+    }
+
+    #[test]
+    fn a_device_that_runs_out_of_memory_says_what_for_and_which_option_helps() {
+        let error = DeviceError::OutOfMemory { requested_bytes: 3 << 20, purpose: "a matrix" };
+        for (purpose, expected, hint) in [
+            (MemoryUse::Training, "training: out of memory, 3 MiB for a matrix", "optimizer_state"),
+            (
+                MemoryUse::Generation,
+                "generating: out of memory, 3 MiB for a matrix",
+                "kv_cache_mib",
+            ),
+        ] {
+            let error =
+                azr_plugin::PluginError::from(TransformerError::from(error.clone()).of(purpose));
+            assert_eq!(error.code, azr_plugin::ErrorCode::Unavailable);
+            assert!(error.message.starts_with(expected), "{error}");
+            assert!(error.hint.is_some_and(|text| text.contains(hint)));
+        }
     }
 
     #[test]

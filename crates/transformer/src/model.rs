@@ -10,9 +10,10 @@ use crate::device::{AttentionShape, CopyFormat, Device, Moment, StatePrecision, 
 use crate::error::{Result, TransformerError};
 use crate::forward::Keep;
 use crate::gradients::Gradients;
-use crate::lora::{Lora, LoraOptions, frozen_bytes};
+use crate::lora::{Lora, LoraOptions, bytes_of_frozen};
 use crate::memory::{
-    MemoryUse, adapter_bytes, check_free, optimizer_bytes, parameter_bytes, tensor_bytes,
+    MemoryUse, adapter_bytes, check_free, frozen_bytes, optimizer_bytes, parameter_bytes,
+    tensor_bytes,
 };
 use crate::optimizer::{OptimizerState, has_moment};
 use crate::parameters::{Parameters, check_config, n_values, random_values};
@@ -91,9 +92,11 @@ impl<D: Device> Model<D> {
         check_config(&config)?;
         check_free(&free_memory, MemoryUse::Weights, parameter_bytes(&config))?;
         let specs = config.tensors();
-        let mut weights = Parameters::zeros(&*device, &config).map_err(TransformerError::Device)?;
+        let of_weights = |error: TransformerError| error.of(MemoryUse::Weights);
+        let mut weights =
+            Parameters::zeros(&*device, &config).map_err(|error| of_weights(error.into()))?;
         for (spec, mut tensor) in specs.iter().zip(weights.tensors_mut()) {
-            tensor.write(&device, spec, &read(&spec.name)?)?;
+            tensor.write(&device, spec, &read(&spec.name)?).map_err(of_weights)?;
         }
         let options = TrainingOptions::default();
         Ok(Self {
@@ -133,10 +136,16 @@ impl<D: Device> Model<D> {
         }
         self.lora = match &options.lora {
             Some(lora) => {
-                let frozen_bytes = frozen_bytes(&*self.device, &self.weights, &lora.adapter)?;
-                let needed = adapter_bytes(&self.config, &lora.adapter, frozen_bytes);
-                self.check_memory(MemoryUse::Adapters, needed)?;
-                Some(Lora::new(&*self.device, &self.config, lora, &self.weights)?)
+                let adapters = adapter_bytes(&self.config, &lora.adapter);
+                let frozen = if self.device.has_own_memory() {
+                    0
+                } else {
+                    let bytes = bytes_of_frozen(&*self.device, &self.weights, &lora.adapter)?;
+                    frozen_bytes(&self.config, &lora.adapter, bytes)
+                };
+                self.check_memory(MemoryUse::Adapters, adapters.saturating_add(frozen))?;
+                let made = Lora::new(&*self.device, &self.config, lora, &self.weights);
+                Some(made.map_err(|error| error.of(MemoryUse::Adapters))?)
             }
             None => None,
         };
@@ -296,7 +305,8 @@ impl<D: Device> Model<D> {
             self.training = None;
             return Ok(());
         }
-        let mut training = self.new_training(kind)?;
+        let mut training =
+            self.new_training(kind).map_err(|error| error.of(MemoryUse::Training))?;
         training.optimizer.n_steps = n_steps;
         for moment in Moment::ALL {
             let specs = self.trained().iter().enumerate();

@@ -70,7 +70,7 @@ impl<D: Device> OptimizerState<D> {
             }
             Tensor::Matrix(matrix) => {
                 let (n_out, n_in) = device.matrix_shape(matrix);
-                let mut values = device.matrix_zeros(n_out, n_in)?;
+                let mut values = device.gradient_zeros(n_out, n_in)?;
                 device.matrix_state_read(state, &mut values)?;
                 Tensor::<D>::Matrix(&values).read(device)
             }
@@ -95,7 +95,7 @@ impl<D: Device> OptimizerState<D> {
             return Ok(());
         };
         if let [n_out, n_in] = spec.shape[..] {
-            let mut matrix = device.matrix_zeros(n_out, n_in)?;
+            let mut matrix = device.gradient_zeros(n_out, n_in)?;
             TensorMut::<D>::Matrix(&mut matrix).write(device, spec, values)?;
             device.matrix_state_write(state, &matrix, Rounding::Nearest)?;
         } else {

@@ -7,7 +7,7 @@ use crate::cache::cache_bytes_per_row;
 use crate::device::ActivationPrecision;
 use crate::forward::Keep;
 use crate::memory::{
-    activation_bytes, activation_values, adapter_bytes, backward_values, copy_bytes,
+    activation_bytes, activation_values, adapter_bytes, backward_values, copy_bytes, frozen_bytes,
     optimizer_bytes, parameter_bytes, tensor_bytes,
 };
 use crate::model::TrainingOptions;
@@ -35,7 +35,7 @@ pub struct Workload {
     pub is_bf16: bool,
 }
 
-/// Bytes that a run needs.
+/// Bytes that a run needs: of the device, but for `frozen`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemoryPlan {
     /// The model's weights, as float32.
@@ -44,8 +44,10 @@ pub struct MemoryPlan {
     pub rollout_weights: u64,
     /// The weights of the reference model.
     pub reference: u64,
-    /// Adapters, and the frozen matrices they are added to.
+    /// Adapters, as they are and scaled.
     pub adapters: u64,
+    /// The frozen matrices that adapters are added to. They are in the memory of the host, whatever the device.
+    pub frozen: u64,
     /// Gradients of what is trained.
     pub gradients: u64,
     /// Running means of the optimizer.
@@ -103,8 +105,9 @@ impl MemoryPlan {
                 .rollout_weights
                 .map_or(0, |format| copy_bytes(config, format)),
             reference: if workload.has_reference { weights } else { 0 },
-            adapters: training.lora.as_ref().map_or(0, |lora| {
-                adapter_bytes(config, &lora.adapter, if workload.is_bf16 { 2 } else { 4 })
+            adapters: training.lora.as_ref().map_or(0, |lora| adapter_bytes(config, &lora.adapter)),
+            frozen: training.lora.as_ref().map_or(0, |lora| {
+                frozen_bytes(config, &lora.adapter, if workload.is_bf16 { 2 } else { 4 })
             }),
             gradients: tensor_bytes(&trained),
             optimizer_state: optimizer_bytes(
@@ -123,7 +126,7 @@ impl MemoryPlan {
         }
     }
 
-    /// What stays from the first update on.
+    /// What stays on the device from the first update on.
     pub fn resident(&self) -> u64 {
         self.weights
             .saturating_add(self.rollout_weights)
@@ -133,7 +136,7 @@ impl MemoryPlan {
             .saturating_add(self.optimizer_state)
     }
 
-    /// The most at any time: generation and training take turns.
+    /// The most on the device at any time: generation and training take turns.
     pub fn peak(&self) -> u64 {
         let generation = self.kv_cache.saturating_add(self.generation_activations);
         self.resident().saturating_add(self.training_activations.max(generation))
@@ -208,7 +211,8 @@ mod tests {
         let lora = Some(LoraOptions { adapter, seed: 0 });
         let lora = plan(TrainingOptions { lora, ..Default::default() }, workload);
         assert_eq!(lora.gradients, 4 * 2 * (12 + 16));
-        assert_eq!(lora.adapters, 2 * (4 * 12 * 16 + 2 * 4 * (12 + 16)));
+        assert_eq!(lora.adapters, 2 * 2 * 4 * (12 + 16));
+        assert_eq!(lora.frozen, 2 * 4 * 12 * 16);
         assert!(lora.peak() < full.peak());
     }
 }

@@ -37,7 +37,18 @@ impl<D: Device> Model<D> {
             self.check_sequence(&sequence)?;
             sequences.push(sequence);
         }
-        let batches = pack(&sequences, max_rows);
+        self.score_sequences(requests, &sequences, max_rows, context)
+            .map_err(|error| error.of(MemoryUse::Scoring))
+    }
+
+    fn score_sequences(
+        &self,
+        requests: &[ScoreRequest],
+        sequences: &[PromptAndResponse<'_>],
+        max_rows: usize,
+        context: &dyn CallContext,
+    ) -> Result<Vec<Vec<f32>>> {
+        let batches = pack(sequences, max_rows);
         let mut scores: Vec<Vec<f32>> = vec![Vec::new(); requests.len()];
         let total = sequences.iter().map(|sequence| sequence.response.len() as u64).sum();
         let mut done = 0;
@@ -49,7 +60,7 @@ impl<D: Device> Model<D> {
             self.device.activations(HEAD_ROWS.min(n_rows) * self.config.hidden_size)?;
         for batch in &batches {
             self.forward(&batch.rows, &mut activations, None, context)?;
-            let temperatures: Vec<f32> = member_rows(batch, &sequences)
+            let temperatures: Vec<f32> = member_rows(batch, sequences)
                 .flat_map(|(member, rows)| rows.map(move |_| requests[member].temperature))
                 .collect();
             let mut logprobs = Vec::with_capacity(batch.targets.len());
@@ -70,7 +81,7 @@ impl<D: Device> Model<D> {
                     context.progress(done, total);
                 }
             }
-            for (member, rows) in member_rows(batch, &sequences) {
+            for (member, rows) in member_rows(batch, sequences) {
                 scores[member] = logprobs[rows].to_vec();
             }
         }

@@ -37,6 +37,16 @@ impl<D: Device> Model<D> {
         context: &dyn CallContext,
     ) -> Result<UpdateReport> {
         self.check_update(request)?;
+        self.checked_update(request, max_rows, context)
+            .map_err(|error| error.of(MemoryUse::Training))
+    }
+
+    fn checked_update(
+        &mut self,
+        request: &UpdateRequest,
+        max_rows: usize,
+        context: &dyn CallContext,
+    ) -> Result<UpdateReport> {
         let kind = request.optimizer.kind;
         let mut training = match self.training.take_if(|state| state.optimizer.kind == kind) {
             Some(training) => training,

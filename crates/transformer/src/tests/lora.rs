@@ -6,7 +6,7 @@ use azr_weights::{AdapterConfig, Family, Projection};
 use super::gradients::plain_loss;
 use super::{loss_spec, tiny_model, update_request};
 use crate::device::{Tensor, TensorMut};
-use crate::lora::frozen_bytes;
+use crate::lora::bytes_of_frozen;
 use crate::reference::Reference;
 use crate::{LoraOptions, Model, TrainingOptions, TransformerError};
 
@@ -187,7 +187,7 @@ fn adapters_that_do_not_fit_are_refused_in_words() {
 fn a_base_in_bf16_takes_half_the_memory() {
     let frozen = |model: &Model<Reference>| {
         let lora = options(1, &[Projection::Up]).lora.unwrap();
-        frozen_bytes(&*model.device, &model.weights, &lora.adapter).unwrap()
+        bytes_of_frozen(&*model.device, &model.weights, &lora.adapter).unwrap()
     };
     let mut model = tiny_model(Family::Llama, true);
     assert_eq!(frozen(&model), 4);

@@ -4,7 +4,9 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 
-use azr_backend_cpu::{ActivationPrecision, CpuBackend, Lora, OptimizerState, Options, Workload};
+use azr_backend_cpu::{
+    ActivationPrecision, CpuBackend, Lora, OptimizerState, Options, PolicyOptions, Workload,
+};
 use azr_cpu::Cpu;
 use azr_plugin::{
     Backend, Engine, ModelSpec, OptimizerKind, Quiet, Services, TrainSequence, UpdateRequest,
@@ -102,11 +104,10 @@ fn one_update_of_a_child() {
 fn slow_plans_are_what_updates_take() {
     let directory = tempfile::tempdir().unwrap();
     write_model(directory.path());
-    let options = |change: fn(&mut Options)| {
-        let mut options =
-            Options { threads: Some(1), micro_batch_rows: Some(512), ..Options::default() };
-        change(&mut options);
-        options
+    let options = |change: fn(&mut PolicyOptions)| {
+        let mut policy = PolicyOptions { micro_batch_rows: Some(512), ..PolicyOptions::default() };
+        change(&mut policy);
+        Options { threads: Some(1), policy }
     };
     let cases = [
         ("full, float32 state", options(|_| {})),
@@ -125,8 +126,10 @@ fn slow_plans_are_what_updates_take() {
     let mut failures = Vec::new();
     for (name, options) in cases {
         let plan = options.plan(&config(), &workload()).unwrap();
-        let planned =
-            plan.resident() + plan.training_activations + options.working_bytes(&config(), &plan);
+        let planned = plan.resident()
+            + plan.frozen
+            + plan.training_activations
+            + options.working_bytes(&config(), &plan);
         let child = Command::new(std::env::current_exe().unwrap())
             .args(["--exact", "memory::one_update_of_a_child", "--nocapture"])
             .env(MODEL, directory.path())

@@ -11,6 +11,10 @@ use serde::Deserialize;
 use crate::error::Flaw;
 use crate::{ModelConfig, SafetensorsFile, WeightsError, atomic, hf_config, write_safetensors};
 
+/// The weights, where they are in one file.
+const SINGLE_FILE: &str = "model.safetensors";
+/// Names the files of the weights, where they are in several.
+const INDEX_FILE: &str = "model.safetensors.index.json";
 /// Published `config.json` files have a few kilobytes.
 const MAX_CONFIG_BYTES: u64 = 1 << 20;
 /// An index has about 100 bytes per tensor.
@@ -35,7 +39,7 @@ where
     atomic::create_directory(directory)?;
     // transformers refuses safetensors files that do not say for which framework they are.
     let metadata = BTreeMap::from([("format".to_string(), "pt".to_string())]);
-    write_safetensors(&directory.join("model.safetensors"), &metadata, &config.tensors(), tensors)?;
+    write_safetensors(&directory.join(SINGLE_FILE), &metadata, &config.tensors(), tensors)?;
     atomic::write_file(&directory.join("config.json"), hf_config::print(config).as_bytes())
 }
 
@@ -112,12 +116,17 @@ pub(crate) fn is_plain_file_name(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 
+/// Whether the directory has weights, or says that it has.
+pub(crate) fn has_weights(directory: &Path) -> bool {
+    [SINGLE_FILE, INDEX_FILE].iter().any(|name| directory.join(name).exists())
+}
+
 fn weight_files(directory: &Path) -> Result<Vec<PathBuf>, WeightsError> {
-    let single = directory.join("model.safetensors");
+    let single = directory.join(SINGLE_FILE);
     if single.exists() {
         return Ok(vec![single]);
     }
-    let index = directory.join("model.safetensors.index.json");
+    let index = directory.join(INDEX_FILE);
     if !index.exists() {
         return Err(not_a_model(
             directory,

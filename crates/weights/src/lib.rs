@@ -36,6 +36,6 @@ pub use error::WeightsError;
 pub use gguf::{Gguf, MetadataValue, TensorInfo, TensorType};
 pub use hf_directory::write_hf_directory;
 pub use inspect::{Inspection, inspect};
-pub use model_file::ModelFile;
+pub use model_file::{ModelFile, Outline};
 pub use safetensors_file::SafetensorsFile;
 pub use safetensors_writer::write_safetensors;

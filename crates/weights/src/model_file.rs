@@ -24,6 +24,28 @@ enum Source {
     Safetensors { files: Vec<SafetensorsFile>, places: BTreeMap<String, usize> },
 }
 
+/// What is known of a model without reading its weights.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Outline {
+    /// Its sizes.
+    pub config: ModelConfig,
+    /// Whether every matrix of its layers is stored as bfloat16.
+    pub has_bf16_layers: bool,
+}
+
+impl Outline {
+    /// The outline of the GGUF file or Hugging Face directory at `path`. A directory with nothing but a `config.json` is
+    /// enough; its weights count as float32.
+    pub fn read(path: &Path) -> Result<Self, WeightsError> {
+        if path.is_dir() && !hf_directory::has_weights(path) {
+            let config = hf_directory::read_config(path)?;
+            return Ok(Self { config, has_bf16_layers: false });
+        }
+        let file = ModelFile::open(path)?;
+        Ok(Self { config: file.config().clone(), has_bf16_layers: file.has_bf16_layers() })
+    }
+}
+
 impl ModelFile {
     /// Opens the GGUF file or Hugging Face directory at `path`.
     pub fn open(path: &Path) -> Result<Self, WeightsError> {

@@ -4,8 +4,8 @@ use std::fs;
 use std::path::Path;
 
 use azr_weights::{
-    AdapterConfig, BaseDigest, Family, ModelConfig, ModelFile, Projection, WeightsError, inspect,
-    merge_adapters, write_adapter_directory, write_hf_directory,
+    AdapterConfig, BaseDigest, Family, ModelConfig, ModelFile, Outline, Projection, WeightsError,
+    inspect, merge_adapters, write_adapter_directory, write_hf_directory,
 };
 
 fn config(family: Family) -> ModelConfig {
@@ -77,6 +77,13 @@ fn what_a_directory_lacks_is_named() {
     fs::remove_file(directory.path().join("model.safetensors")).unwrap();
     let error = ModelFile::open(directory.path()).unwrap_err();
     assert!(error.to_string().contains("no model.safetensors"), "{error}");
+    // Its sizes are known all the same.
+    let outline = Outline::read(directory.path()).unwrap();
+    assert_eq!((outline.config, outline.has_bf16_layers), (config(Family::Llama), false));
+    // Weights that are said to be there have to be.
+    fs::write(directory.path().join("model.safetensors.index.json"), "{}").unwrap();
+    assert!(Outline::read(directory.path()).is_err());
+    assert!(Outline::read(&directory.path().join("nothing.gguf")).is_err());
     let error = ModelFile::open(&directory.path().join("nothing.gguf")).unwrap_err();
     assert!(error.to_string().contains("nothing.gguf"), "{error}");
 }

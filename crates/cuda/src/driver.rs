@@ -16,6 +16,7 @@ use cudarc::driver::sys::{
 };
 use cudarc::driver::{CudaContext, CudaGraph, CudaStream, DriverError, result, sys};
 
+use crate::about::About;
 use crate::arguments::Arguments;
 use crate::error::{OpenError, driver};
 
@@ -71,9 +72,7 @@ impl Driver {
         if !unsafe { sys::is_culib_present() } {
             return Err(OpenError::NoDriver);
         }
-        let mut found = 0;
-        // SAFETY: writes one number; the driver answers before it is initialised.
-        unsafe { sys::cuDriverGetVersion(&raw mut found) }.result()?;
+        let found = driver_version()?;
         if found < MIN_DRIVER {
             return Err(OpenError::OldDriver { found });
         }
@@ -116,6 +115,21 @@ impl Driver {
             )
         }?;
         Ok(Self { context, stream, pool, name, capability })
+    }
+
+    /// What is known of the GPU.
+    pub(crate) fn about(&self) -> Result<About, OpenError> {
+        let failed = |error: DeviceError| OpenError::Failed(error.to_string());
+        self.bind().map_err(failed)?;
+        let (_, total) = result::mem_get_info()?;
+        let version = u32::try_from(driver_version()?).unwrap_or(0);
+        Ok(About {
+            name: self.name.clone(),
+            capability: self.capability,
+            total_bytes: total as u64,
+            free_bytes: self.free_bytes().map_err(failed)?,
+            driver: (version / 1000, version % 1000 / 10),
+        })
     }
 
     pub(crate) fn name(&self) -> &str {
@@ -286,6 +300,14 @@ impl Driver {
     pub(crate) fn replay(&self, graph: &Graph) -> DeviceResult<()> {
         graph.0.launch().map_err(driver)
     }
+}
+
+/// The CUDA version that the driver is for, as it counts them. It answers before it is initialised.
+fn driver_version() -> Result<i32, OpenError> {
+    let mut version = 0;
+    // SAFETY: writes one number.
+    unsafe { sys::cuDriverGetVersion(&raw mut version) }.result()?;
+    Ok(version)
 }
 
 /// Page-locked memory of the host, from which copies to the GPU need not be waited for.

@@ -10,6 +10,7 @@
 //! The same operation on the same values gives the same bits. A row's bits may depend on how many rows there are, because
 //! cuBLASLt's choice of an algorithm does.
 
+mod about;
 mod arguments;
 mod attention;
 mod blas;
@@ -36,6 +37,7 @@ use std::sync::{Mutex, PoisonError};
 
 use azr_transformer::ActivationPrecision;
 
+pub use about::About;
 pub use error::OpenError;
 pub use storage::{Buffer, Matrix, State, WeightCopy};
 

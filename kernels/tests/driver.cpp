@@ -155,6 +155,11 @@ TEST(driver_checks_memory) {
     cuMemAllocAsync(&pointer, 1000, session.stream);
     expect(cuMemPoolGetAttribute(pool, USED_MEMORY_CURRENT, &number), CUDA_SUCCESS, "used");
     harness::check(number == 1024, "used memory of the pool");
+    expect(cuMemPoolSetAttribute(pool, USED_MEMORY_HIGHEST, &number), CUDA_ERROR_INVALID_VALUE, "set the peak");
+    number = 0;
+    expect(cuMemPoolSetAttribute(pool, USED_MEMORY_HIGHEST, &number), CUDA_SUCCESS, "forget the peak");
+    expect(cuMemPoolGetAttribute(pool, USED_MEMORY_HIGHEST, &number), CUDA_SUCCESS, "peak");
+    harness::check(number == 1024, "the peak begins at what is used");
     expect(cuMemFreeAsync(pointer, session.stream), CUDA_SUCCESS, "free in order");
 }
 

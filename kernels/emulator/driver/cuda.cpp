@@ -235,8 +235,17 @@ CUresult cuMemPoolGetAttribute(CUmemoryPool pool, int attribute, void* value) {
 
 CUresult cuMemPoolSetAttribute(CUmemoryPool pool, int attribute, void* value) {
     return call(Needs::Init, [&](Driver& driver) {
-        if (pool != &driver.pool || attribute != RELEASE_THRESHOLD) return CUDA_ERROR_INVALID_VALUE;
-        memcpy(&pool->release_threshold, value, sizeof pool->release_threshold);
+        unsigned long long number = 0;
+        memcpy(&number, value, sizeof number);
+        if (pool != &driver.pool) return CUDA_ERROR_INVALID_VALUE;
+        if (attribute == RELEASE_THRESHOLD) {
+            pool->release_threshold = number;
+            return CUDA_SUCCESS;
+        }
+        // Counting begins again; it cannot be set to anything else.
+        const bool is_highest = attribute == RESERVED_MEMORY_HIGHEST || attribute == USED_MEMORY_HIGHEST;
+        if (!is_highest || number != 0) return CUDA_ERROR_INVALID_VALUE;
+        pool->highest_used = driver.memory.used_bytes();
         return CUDA_SUCCESS;
     });
 }

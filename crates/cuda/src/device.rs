@@ -21,7 +21,10 @@ use crate::storage::{Buffer, Matrix, State, WeightCopy};
 
 impl Cuda {
     /// Runs an operation, alone.
-    fn run<R>(&self, operation: impl FnOnce(&mut Engine) -> DeviceResult<R>) -> DeviceResult<R> {
+    pub(crate) fn run<R>(
+        &self,
+        operation: impl FnOnce(&mut Engine) -> DeviceResult<R>,
+    ) -> DeviceResult<R> {
         // An operation that panicked left nothing behind that the next one relies on.
         let mut engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
         engine.check()?;

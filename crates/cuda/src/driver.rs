@@ -14,7 +14,7 @@ use cudarc::driver::sys::{
     CUdevice_attribute_enum, CUfunction, CUfunction_attribute_enum, CUmemPool_attribute_enum,
     CUmemoryPool, CUmodule, CUstreamCaptureMode,
 };
-use cudarc::driver::{CudaContext, CudaGraph, CudaStream, DriverError, result, sys};
+use cudarc::driver::{CudaContext, CudaEvent, CudaGraph, CudaStream, DriverError, result, sys};
 
 use crate::about::About;
 use crate::arguments::Arguments;
@@ -144,19 +144,35 @@ impl Driver {
     pub(crate) fn free_bytes(&self) -> DeviceResult<u64> {
         self.bind()?;
         let (free, _) = result::mem_get_info().map_err(driver)?;
-        let pooled = |attribute| -> DeviceResult<u64> {
-            let mut bytes = 0_u64;
-            // SAFETY: the attributes are 64-bit numbers.
-            unsafe {
-                result::mem_pool::get_attribute(self.pool, attribute, (&raw mut bytes).cast())
-            }
-            .map_err(driver)?;
-            Ok(bytes)
-        };
         use CUmemPool_attribute_enum as Attribute;
-        let reserved = pooled(Attribute::CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT)?;
-        let used = pooled(Attribute::CU_MEMPOOL_ATTR_USED_MEM_CURRENT)?;
+        let reserved = self.pooled(Attribute::CU_MEMPOOL_ATTR_RESERVED_MEM_CURRENT)?;
+        let used = self.pooled(Attribute::CU_MEMPOOL_ATTR_USED_MEM_CURRENT)?;
         Ok(free as u64 + reserved.saturating_sub(used))
+    }
+
+    /// Most bytes that allocations held at once since [`Self::forget_peak`].
+    pub(crate) fn peak_bytes(&self) -> DeviceResult<u64> {
+        self.bind()?;
+        self.pooled(CUmemPool_attribute_enum::CU_MEMPOOL_ATTR_USED_MEM_HIGH)
+    }
+
+    /// Counts [`Self::peak_bytes`] from here.
+    pub(crate) fn forget_peak(&self) -> DeviceResult<()> {
+        self.bind()?;
+        let attribute = CUmemPool_attribute_enum::CU_MEMPOOL_ATTR_USED_MEM_HIGH;
+        let mut zero = 0_u64;
+        // SAFETY: the attribute is a 64-bit number, which may be set to 0.
+        unsafe { result::mem_pool::set_attribute(self.pool, attribute, (&raw mut zero).cast()) }
+            .map_err(driver)
+    }
+
+    /// An attribute of the pool that is a number of bytes.
+    fn pooled(&self, attribute: CUmemPool_attribute_enum) -> DeviceResult<u64> {
+        let mut bytes = 0_u64;
+        // SAFETY: the attributes are 64-bit numbers.
+        unsafe { result::mem_pool::get_attribute(self.pool, attribute, (&raw mut bytes).cast()) }
+            .map_err(driver)?;
+        Ok(bytes)
     }
 
     /// Makes the GPU this thread's. Every entry into the driver begins with it.
@@ -223,6 +239,16 @@ impl Driver {
     /// Waits until all work is done.
     pub(crate) fn synchronize(&self) -> DeviceResult<()> {
         self.stream.synchronize().map_err(driver)
+    }
+
+    /// Marks a time behind all work so far.
+    pub(crate) fn mark(&self) -> DeviceResult<CudaEvent> {
+        self.stream.record_event(Some(sys::CUevent_flags::CU_EVENT_DEFAULT)).map_err(driver)
+    }
+
+    /// Waits for two marks and returns the seconds between them, to about half a microsecond.
+    pub(crate) fn seconds_between(&self, start: &CudaEvent, end: &CudaEvent) -> DeviceResult<f64> {
+        start.elapsed_ms(end).map(|ms| f64::from(ms) / 1e3).map_err(driver)
     }
 
     /// Page-locked zeros.

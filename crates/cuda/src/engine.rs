@@ -212,6 +212,14 @@ impl Engine {
         Ok(table)
     }
 
+    /// Gives back what nobody holds any more and counts the most that is held from here.
+    pub(crate) fn forget_peak(&mut self) -> DeviceResult<()> {
+        self.synchronize()?;
+        self.collect_garbage()?;
+        self.driver.synchronize()?;
+        self.driver.forget_peak()
+    }
+
     // ---- work ----------------------------------------------------------------------------------------------------
 
     /// Launches a kernel over `grid`; nothing where that is empty.
@@ -321,6 +329,15 @@ impl Engine {
     pub(crate) fn end_series(&mut self) {
         self.failure = self.flush().err();
         self.waiting = None;
+    }
+
+    /// Launches what waits and returns how many seconds the GPU took for it. Arrays are copied before.
+    pub(crate) fn time_series(&mut self) -> DeviceResult<f64> {
+        self.stage.copy(&self.driver)?;
+        let start = self.driver.mark()?;
+        self.flush()?;
+        let end = self.driver.mark()?;
+        self.driver.seconds_between(&start, &end)
     }
 
     /// Fails with what went wrong when nobody asked for a result.

@@ -35,7 +35,7 @@ mod transfer;
 
 use std::sync::{Mutex, PoisonError};
 
-use azr_transformer::ActivationPrecision;
+use azr_transformer::{ActivationPrecision, DeviceResult};
 
 pub use about::About;
 pub use error::OpenError;
@@ -72,6 +72,34 @@ impl Cuda {
     /// How many series of operations ran as one CUDA graph so far.
     pub fn n_replays(&self) -> u64 {
         self.engine.lock().unwrap_or_else(PoisonError::into_inner).n_replays()
+    }
+
+    /// Most bytes of the GPU's memory that were held at once since [`Self::forget_peak`], if it can be asked.
+    pub fn peak_bytes(&self) -> Option<u64> {
+        let engine = self.engine.lock().unwrap_or_else(PoisonError::into_inner);
+        engine.driver().peak_bytes().ok()
+    }
+
+    /// Gives back what nobody holds any more, and counts [`Self::peak_bytes`] from here.
+    ///
+    /// # Errors
+    /// The driver.
+    pub fn forget_peak(&self) -> DeviceResult<()> {
+        self.run(Engine::forget_peak)
+    }
+
+    /// Runs `work` as a series, as [`repeatedly`](azr_transformer::Device::repeatedly) does, and returns how many seconds
+    /// the GPU took for its launches by its own clock. Gaps between them are gone from the third time on, when the series
+    /// is a graph. Of work that reads results only what comes behind the last one counts.
+    ///
+    /// # Errors
+    /// What fails in `work`; the device.
+    pub fn time_series(&self, work: impl FnOnce() -> DeviceResult<()>) -> DeviceResult<f64> {
+        self.run(Engine::begin_series)?;
+        let result = work();
+        let seconds = self.run(Engine::time_series);
+        self.engine.lock().unwrap_or_else(PoisonError::into_inner).end_series();
+        result.and(seconds)
     }
 
     /// About how many bytes of working memory stay with the device once it has worked on `n_rows` rows of a head of

@@ -6,5 +6,5 @@ mod suite;
 mod table;
 
 pub use machine::Machine;
-pub use models::{Shape, adamw, qwen2_5_0_5b, smollm2_135m};
+pub use models::{Shape, adamw, qwen2_5_0_5b, qwen2_5_1_5b, qwen2_5_7b, smollm2_135m};
 pub use suite::{Suite, Work};

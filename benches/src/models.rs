@@ -54,6 +54,33 @@ pub const fn qwen2_5_0_5b() -> ModelConfig {
     }
 }
 
+/// Qwen2.5-1.5B.
+pub const fn qwen2_5_1_5b() -> ModelConfig {
+    ModelConfig {
+        hidden_size: 1536,
+        intermediate_size: 8960,
+        n_layers: 28,
+        n_heads: 12,
+        head_dim: 128,
+        ..qwen2_5_0_5b()
+    }
+}
+
+/// Qwen2.5-7B.
+pub const fn qwen2_5_7b() -> ModelConfig {
+    ModelConfig {
+        hidden_size: 3584,
+        intermediate_size: 18_944,
+        n_layers: 28,
+        n_heads: 28,
+        n_kv_heads: 4,
+        head_dim: 128,
+        vocab_size: 152_064,
+        tie_word_embeddings: false,
+        ..qwen2_5_0_5b()
+    }
+}
+
 /// What parts of a model take.
 #[derive(Debug, Clone, Copy)]
 pub struct Shape<'a>(pub &'a ModelConfig);
@@ -93,6 +120,8 @@ mod tests {
     fn sizes_are_those_of_the_published_models() {
         assert_eq!(smollm2_135m().n_parameters(), 134_515_008);
         assert_eq!(qwen2_5_0_5b().n_parameters(), 494_032_768);
+        assert_eq!(qwen2_5_1_5b().n_parameters(), 1_543_714_304);
+        assert_eq!(qwen2_5_7b().n_parameters(), 7_615_616_512);
         let (smollm2, qwen) = (smollm2_135m(), qwen2_5_0_5b());
         assert_eq!(Shape(&smollm2).body() + Shape(&smollm2).head(), 134_479_872.0);
         assert_eq!(Shape(&qwen).body().round(), 357_826_560.0);

@@ -4,8 +4,9 @@
     python benches/gpu/peers.py decode --model qwen2.5-0.5b --batch 1 32 256
     python benches/gpu/peers.py train --model qwen2.5-0.5b
 
-Weights are random, which cost what trained ones cost. Prints results in the form of `azr-gpu-bench`, JSON objects, one a
-line; --results appends them to a file as well. What does not fit into the memory or into --budget seconds is a line too.
+Weights are random, which cost what trained ones cost. Prints results in the form of `azr-gpu-bench`, JSON objects, one
+a line; --results appends them to a file as well. What does not fit into the memory or into --budget seconds is a line
+too.
 
 * decode: `generate` in bfloat16 with sampling and SDPA; the time of all tokens less that of the first, so that prompts
   are not counted. --static adds a static cache, for which transformers compile the step.
@@ -263,7 +264,7 @@ def main():
     parser.add_argument("--budget", type=float, default=3600, help="seconds after which nothing more is begun")
     parser.add_argument("--tiny", action="store_true", help="sizes for a machine without a GPU")
     parser.add_argument("--batch", type=int, nargs="*", default=[1, 32, 256])
-    parser.add_argument("--static", type=int, nargs="*", default=[], help="batches with a static cache, after the others")
+    parser.add_argument("--static", type=int, nargs="*", default=[], help="batches with a static cache as well")
     parser.add_argument("--prompt", type=int, default=512)
     parser.add_argument("--new", type=int, default=128)
     parser.add_argument("--sequences", type=int, default=16)

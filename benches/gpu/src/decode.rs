@@ -120,8 +120,8 @@ pub(crate) fn run<D: Gpu>(
     Ok(())
 }
 
-/// Seconds until the first token of all samples, and mean seconds of a step after it: of the second of two runs, the first
-/// of which loads kernels and chooses algorithms.
+/// Seconds until the first token of all samples, and mean seconds of a step after it. Of the second of two runs: the
+/// first loads kernels and chooses algorithms.
 fn step_seconds<D: Gpu>(model: &mut Model<D>, batch: Batch) -> Result<(f64, f64)> {
     let requests = requests(batch, model.config().vocab_size);
     let mut found = (0.0, 0.0);

@@ -1,8 +1,8 @@
 //! Operations of the device on the shapes of a model, each against the floor of its kernel.
 //!
 //! Times are the GPU's own, of series of calls, but for those of operations that read results, which are the host's and
-//! include the wait. Floors are those in the headers of `kernels/*.cu`: bytes that must move, at two bytes an activation, or
-//! products. What an operation works on comes from memory, not from the second cache.
+//! include the wait. Floors are those in the headers of `kernels/*.cu`: bytes that must move, at two bytes an activation,
+//! or products. What an operation works on comes from memory, not from the second cache.
 
 use anyhow::Result;
 use azr_bench::Shape;

@@ -1,5 +1,5 @@
-//! What is measured on a machine with a GPU and no Rust: conformance, operations against their floors, decoding, updates
-//! and self-play. `benches/gpu/run.sh` runs all of it beside `peers.py`, which does the same work with PyTorch.
+//! What is measured on a machine with a GPU and no Rust: conformance, operations against their floors, decoding,
+//! updates and self-play. `benches/gpu/run.sh` runs all of it beside `peers.py`, which does the same work with PyTorch.
 //!
 //! Results are JSON objects, one a line, on stdout and with `--results` in a file; their table comes last, on stderr.
 #![expect(
@@ -92,8 +92,8 @@ enum Command {
         #[command(flatten)]
         updates: Updates,
     },
-    /// Steps of self-play, generation and update, with bfloat16 state and checkpointing: what a model of 7B needs on one
-    /// GPU.
+    /// Steps of self-play, generation and update, with bfloat16 state and checkpointing: what a model of 7B needs on
+    /// one GPU.
     Selfplay7b {
         #[arg(long, default_value = "qwen2.5-7b")]
         model: String,

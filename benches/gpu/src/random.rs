@@ -1,5 +1,5 @@
-//! Random numbers for weights and activations, cheap enough for billions of them: what is computed must not be zeros, which
-//! a GPU multiplies faster, but need not be good numbers either.
+//! Random numbers for weights and activations, cheap enough for billions of them: what is computed must not be zeros,
+//! which a GPU multiplies faster, but need not be good numbers either.
 
 use std::sync::Arc;
 use std::thread;

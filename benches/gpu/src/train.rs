@@ -83,8 +83,8 @@ fn check(report: &UpdateReport) -> Result<()> {
     Ok(())
 }
 
-/// Floating-point operations of a forward pass and a backward pass of twice as many, attention included and nothing counted
-/// that is computed again.
+/// Floating-point operations of a forward pass and a backward pass of twice as many, attention included and nothing
+/// counted that is computed again.
 fn update_flops(config: &ModelConfig, n_rows: f64, n_trained: f64, n_seen: usize) -> f64 {
     let shape = Shape(config);
     3.0 * (2.0 * (n_rows * shape.body() + n_trained * shape.head()) + shape.attention(n_seen))

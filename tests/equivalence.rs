@@ -2,6 +2,7 @@
 //! computed.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use azr_host::Host;
 use azr_plugin::{
@@ -10,15 +11,18 @@ use azr_plugin::{
 };
 use serde_json::{Value, json};
 
-use crate::fixtures::{Workspace, tiny_vocabulary};
+use crate::fixtures::{Workspace, expect_code, stdout, tiny_vocabulary};
 use crate::plugins::plugin_file;
 
 const N_UPDATES: usize = 10;
 /// Prompts, each with as many responses.
 const GROUPS: usize = 4;
 
+/// Options of the backend `cuda` for a child process that finds one.
+const CUDA_OPTIONS: &str = "AZR_TEST_CUDA_OPTIONS";
+
 /// Loss and gradient norm of each update.
-type Curve = Vec<[f64; 2]>;
+pub(crate) type Curve = Vec<[f64; 2]>;
 
 /// The curve that is demanded. It was printed by this test, whose gradients are proved elsewhere.
 const PINNED: [[f64; 2]; N_UPDATES] = [
@@ -40,6 +44,7 @@ const BETWEEN_ORDERS: f64 = 1e-4;
 
 /// A way to compute the updates.
 struct Way {
+    backend: &'static str,
     options: Value,
     /// Loaded from the library file instead of built in.
     is_loaded: bool,
@@ -52,7 +57,8 @@ struct Way {
 impl Way {
     fn plain() -> Self {
         let options = json!({"threads": 2});
-        Self { options, is_loaded: false, interrupted_after: None, is_scored: false }
+        let backend = "cpu";
+        Self { backend, options, is_loaded: false, interrupted_after: None, is_scored: false }
     }
 
     fn with(options: Value) -> Self {
@@ -87,8 +93,33 @@ fn ten_updates_have_one_curve_whichever_way_they_are_computed() {
     assert_near(&scored, &whole, BETWEEN_ORDERS);
 }
 
+/// The curve of the processor.
+pub(crate) fn curve_of_the_processor() -> Curve {
+    curve(&Workspace::new(), &Way::plain())
+}
+
+/// The same updates on a GPU: `prepare` lets a process find one.
+pub(crate) fn curve_of_a_gpu(options: &Value, prepare: impl FnOnce(&mut Command)) -> Curve {
+    let mut child = Command::new(std::env::current_exe().unwrap());
+    child.args(["--exact", "equivalence::curve_of_a_child", "--nocapture"]);
+    prepare(child.env(CUDA_OPTIONS, options.to_string()));
+    let text = stdout(&expect_code(&mut child, 0));
+    let curve = text.lines().find_map(|line| line.split("curve ").nth(1)).unwrap();
+    serde_json::from_str(curve).unwrap()
+}
+
+/// The process that has the GPU; does nothing unless a test started it as such.
+#[test]
+fn curve_of_a_child() {
+    if let Ok(options) = std::env::var(CUDA_OPTIONS) {
+        let options = serde_json::from_str(&options).unwrap();
+        let way = Way { backend: "cuda", ..Way::with(options) };
+        println!("curve {}", json!(curve(&Workspace::new(), &way)));
+    }
+}
+
 #[track_caller]
-fn assert_near(curve: &[[f64; 2]], expected: &[[f64; 2]], tolerance: f64) {
+pub(crate) fn assert_near(curve: &[[f64; 2]], expected: &[[f64; 2]], tolerance: f64) {
     assert_eq!(curve.len(), expected.len());
     for (step, (found, expected)) in curve.iter().zip(expected).enumerate() {
         for (a, b) in found.iter().zip(expected) {
@@ -99,7 +130,11 @@ fn assert_near(curve: &[[f64; 2]], expected: &[[f64; 2]], tolerance: f64) {
 
 fn curve(w: &Workspace, way: &Way) -> Curve {
     let mut policy = open(way, &w.path("model"));
-    let sequences = sequences(&mut *policy, way.is_scored);
+    let sequences = match way.backend {
+        "cpu" => sequences(&mut *policy, way.is_scored),
+        // Every device learns from the same samples, those of the processor.
+        _ => sequences(&mut *open(&Way::plain(), &w.path("model")), way.is_scored),
+    };
     let mut curve = Curve::new();
     for number in 0..N_UPDATES {
         if way.interrupted_after == Some(number) {
@@ -121,8 +156,9 @@ fn open(way: &Way, model: &Path) -> Box<dyn Policy> {
         host.load_file(PathBuf::from(plugin_file("backend_cpu"))).unwrap();
     } else {
         host.register_builtin(azr_backend_cpu::plugin_module()).unwrap();
+        host.register_builtin(azr_backend_cuda::plugin_module()).unwrap();
     }
-    let backend = host.create_backend("cpu", way.options.clone()).unwrap();
+    let backend = host.create_backend(way.backend, way.options.clone()).unwrap();
     let vocabulary = tiny_vocabulary();
     backend
         .open(&ModelSpec { path: model.to_owned(), vocabulary, eos: vec![0], learns: true })

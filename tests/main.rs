@@ -9,6 +9,7 @@ mod bad_input;
 mod cli;
 mod equivalence;
 mod fixtures;
+mod gpu;
 mod models;
 mod plugins;
 mod real_model;

@@ -135,3 +135,78 @@ fn adapters_of_a_run_are_planned_resumed_and_merged() {
     let text = stderr(&expect_code(&mut w.azr(&["train", "--resume=run", "--steps=3"]), 1));
     assert!(text.contains("another model"), "a base that was replaced: {text}");
 }
+
+/// Qwen2.5-7B's `config.json`, without its weights: sizes are all that a plan needs.
+fn qwen_7b(w: &Workspace) {
+    let config = serde_json::json!({
+        "architectures": ["Qwen2ForCausalLM"], "model_type": "qwen2",
+        "hidden_size": 3584, "intermediate_size": 18944, "num_hidden_layers": 28,
+        "num_attention_heads": 28, "num_key_value_heads": 4, "vocab_size": 152_064,
+        "rms_norm_eps": 1e-6, "rope_theta": 1e6, "max_position_embeddings": 32_768,
+        "hidden_act": "silu", "tie_word_embeddings": false, "torch_dtype": "bfloat16",
+    });
+    fs::create_dir(w.path("qwen2.5-7b")).unwrap();
+    fs::write(w.path("qwen2.5-7b/config.json"), config.to_string()).unwrap();
+}
+
+#[test]
+fn full_self_play_of_7_billion_parameters_fits_on_one_h200() {
+    let w = Workspace::new();
+    qwen_7b(&w);
+    let on_gpu = |gib: u64, settings: &[&str]| {
+        let gpu = format!("--gpu-memory-gib={gib}");
+        let arguments = ["--model=qwen2.5-7b", "--backend=cuda", &gpu];
+        plan(&w, &[&arguments[..], settings].concat())
+    };
+    let total = |plan: &Value| plan["total"].as_u64().unwrap() as f64 / (1_u64 << 30) as f64;
+    let checkpointing = "--set=backend.options.gradient_checkpointing=true";
+    let state = |precision: &str| format!("--set=backend.options.optimizer_state={precision}");
+    let lean = [checkpointing, &state("bf16")];
+    // What an H200 has for programs.
+    let bf16 = on_gpu(139, &lean);
+    let parameters = bytes(&bf16, "weights") / 4;
+    println!(
+        "7B on 139 GiB: {:.1} GiB with bf16 state and checkpointing, {:.1} with float32 state, {:.1} without \
+         checkpointing, {:.1} with neither; {:.2} G parameters",
+        total(&bf16),
+        total(&on_gpu(139, &[checkpointing])),
+        total(&on_gpu(139, &[&state("bf16")])),
+        total(&on_gpu(139, &[])),
+        parameters as f64 / 1e9
+    );
+    assert_eq!(parameters, 7_615_616_512, "as its publishers count them");
+    assert_eq!(bytes(&bf16, "gradients"), 4 * parameters);
+    assert_eq!(bytes(&bf16, "optimizer_state"), 4 * parameters);
+    assert_eq!(bf16["fits"], true, "{bf16}");
+    let host = &bf16["host"];
+    assert!(host["total"].as_u64().unwrap() >= 4 * 152_064 * 3584, "the largest matrix: {host}");
+    assert!(host["bytes"].get("weights").is_none() && bf16["bytes"].get("process").is_none());
+
+    // The published system needs four GPUs of 80 GiB.
+    let small = on_gpu(80, &lean);
+    assert_eq!(small["fits"], false, "{small}");
+    let lora = &small["alternatives"].as_array().unwrap().last().unwrap();
+    assert!(lora["total"].as_u64().unwrap() < 80 << 30, "{lora}");
+    // Without a GPU and without a number, the plan is there all the same.
+    let text = stdout(&expect_code(
+        &mut w.azr(&["plan", "--model=qwen2.5-7b", "--backend=cuda", "--gpu-memory-gib=80"]),
+        0,
+    ));
+    for part in [
+        "on the GPU in MiB",
+        "--gpu-memory-gib",
+        "it does not fit",
+        "on this machine in MiB",
+        "--set ",
+    ] {
+        assert!(text.contains(part), "`{part}` is not in:\n{text}");
+    }
+}
+
+#[test]
+fn a_plan_for_a_processor_takes_no_gpu() {
+    let w = Workspace::new();
+    let mut command = w.azr(&["plan", "--model=model", "--gpu-memory-gib=80"]);
+    let text = stderr(&expect_code(&mut command, 1));
+    assert!(text.contains("--gpu-memory-gib") && text.contains("`cuda`"), "{text}");
+}

@@ -9,6 +9,7 @@ fn plugin_files() -> Vec<String> {
     [
         "tokenizer_hf",
         "backend_cpu",
+        "backend_cuda",
         "executor_auto",
         "executor_cpython",
         "executor_monty",
@@ -60,7 +61,7 @@ fn the_list_tells_built_in_engines_from_loaded_ones() {
     arguments.extend(files.iter().flat_map(|file| ["--plugin", file]));
     let listing = stdout(&expect_code(&mut w.azr(&arguments), 0));
     let engines: Vec<serde_json::Value> = serde_json::from_str(&listing).unwrap();
-    assert_eq!(engines.len(), 7, "{listing}");
+    assert_eq!(engines.len(), 8, "{listing}");
     for engine in engines {
         let origin = engine["origin"].as_str().unwrap();
         assert!(files.iter().any(|file| file == origin), "{engine}");

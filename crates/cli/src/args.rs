@@ -38,7 +38,7 @@ pub(crate) enum Command {
     Train(Box<Train>),
     /// Show what memory a run would need, and what to change where it does not fit
     #[command(after_help = "Takes the arguments of `azr train` and starts nothing.")]
-    Plan(Box<Train>),
+    Plan(Box<Plan>),
     /// Pull, inspect and merge models
     #[command(subcommand)]
     Model(Model),
@@ -51,6 +51,15 @@ pub(crate) enum Command {
         #[arg(long)]
         strict_sandbox: bool,
     },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Plan {
+    #[command(flatten)]
+    pub(crate) train: Train,
+    /// Plan for a GPU with this much free memory instead of the one in this machine
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1 << 20))]
+    pub(crate) gpu_memory_gib: Option<u64>,
 }
 
 /// Without arguments: the built-in nano model on this machine's CPU, minutes on two cores, no network. Another named
@@ -74,7 +83,7 @@ pub(crate) struct Train {
     #[arg(long, value_name = "DIR", conflicts_with = "resume")]
     pub(crate) run_dir: Option<PathBuf>,
     /// Go on with the run in this folder from its newest checkpoint
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["model", "profile", "config", "seed", "domain", "backend", "executor", "optimizer", "tokenizer"])]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["model", "profile", "config", "seed", "domain", "executor", "optimizer", "tokenizer"])]
     pub(crate) resume: Option<PathBuf>,
     /// Defaults to start from: `nano` (for the built-in model), `robust` (our fixes, small) or `paper` (the published system)
     #[arg(long, value_name = "NAME")]
@@ -91,7 +100,7 @@ pub(crate) struct Train {
     /// Task domains by engine name
     #[arg(long, value_name = "NAME[,NAME…]", value_delimiter = ',')]
     pub(crate) domain: Vec<String>,
-    /// Model backend by engine name
+    /// Model backend by engine name; a run may go on with another one
     #[arg(long, value_name = "NAME")]
     pub(crate) backend: Option<String>,
     /// Executor by engine name

@@ -18,6 +18,7 @@ pub(crate) fn host(files: &[PathBuf]) -> Result<Host> {
     for module in [
         azr_tokenizer_hf::plugin_module(),
         azr_backend_cpu::plugin_module(),
+        azr_backend_cuda::plugin_module(),
         azr_executor_auto::plugin_module(),
         azr_executor_cpython::plugin_module(),
         azr_executor_monty::plugin_module(),

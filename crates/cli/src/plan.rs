@@ -4,17 +4,19 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use anyhow::{Context, Result};
-use azr_backend_cpu::{
-    ActivationPrecision, Lora, MemoryPlan, OptimizerState, Options, RolloutWeights, Workload,
-};
+use azr_backend_cpu::{MemoryPlan, Workload};
 use azr_domain_code::CodeOptions;
 use azr_plugin::RlOptimizer;
 use azr_run::RunConfig;
-use azr_weights::{ModelConfig, ModelFile};
+use azr_weights::{ModelConfig, Outline};
 use serde_json::{Value, json};
 
-use crate::args::{Format, Train};
+use crate::args::{Format, Plan as Arguments};
 use crate::{engines, heldout, models, print, train};
+
+mod backend;
+
+use backend::{Backend, Change};
 
 /// Longest response of domains that are not known here.
 const RESPONSE_TOKENS: usize = 1024;
@@ -26,34 +28,12 @@ const WORKER_BYTES: u64 = 32 << 20;
 /// Program, tokenizer, buffers of tasks.
 const PROCESS_BYTES: u64 = 64 << 20;
 
-type Change = fn(&mut Options, &mut Workload);
-
-/// What could be changed, as arguments of `--set`.
-const CHANGES: [(&str, Change); 7] = [
-    ("selfplay.max_prompt_tokens=1024", |_, workload| {
-        workload.prompt_tokens = workload.prompt_tokens.min(1024);
-    }),
-    ("backend.options.gradient_checkpointing=true", |options, _| {
-        options.gradient_checkpointing = true;
-    }),
-    ("backend.options.micro_batch_rows=512", |options, _| options.micro_batch_rows = Some(512)),
-    ("backend.options.kv_cache_mib=256", |options, _| options.kv_cache_mib = Some(256)),
-    ("backend.options.optimizer_state=int8", |options, _| {
-        options.optimizer_state = OptimizerState::Int8;
-    }),
-    ("backend.options.rollout_weights=f32", |options, _| {
-        options.rollout_weights = RolloutWeights::F32;
-    }),
-    ("backend.options.lora={}", |options, _| {
-        options.lora.get_or_insert_with(Lora::default);
-    }),
-];
-
-pub(crate) fn run(arguments: &Train, plugins: &[PathBuf], format: Format) -> Result<()> {
-    let (config, _) = train::configured(arguments, plugins)?;
+pub(crate) fn run(arguments: &Arguments, plugins: &[PathBuf], format: Format) -> Result<()> {
+    let (config, _) = train::configured(&arguments.train, plugins)?;
     let optimizer = engines::optimizer(&engines::host(&config.plugins)?, &config)?;
-    let model = ModelFile::open(&models::local(&config.model, true)?)?;
-    let plan = Plan::new(&config, &model, &*optimizer)?;
+    let model = Outline::read(&models::local(&config.model, true)?)?;
+    let backend = Backend::new(&config.backend, arguments.gpu_memory_gib)?;
+    let plan = Plan::new(&config, &model, backend, &*optimizer)?;
     match format {
         Format::Json => print::json(&plan.json()),
         Format::Text => {
@@ -66,68 +46,107 @@ pub(crate) fn run(arguments: &Train, plugins: &[PathBuf], format: Format) -> Res
 struct Plan<'a> {
     config: &'a RunConfig,
     model: &'a ModelConfig,
-    options: Options,
+    backend: Backend,
     workload: Workload,
     memory: MemoryPlan,
-    working: u64,
     workers: u64,
-    free: Option<u64>,
+}
+
+/// What something needs: its name, bytes and a note.
+type Entry = (&'static str, u64, String);
+
+/// What a run needs of one memory.
+struct Needs {
+    heading: &'static str,
+    entries: Vec<Entry>,
+    /// The most at any time.
+    total: u64,
+    free: Free,
+}
+
+/// What there is of a memory.
+struct Free {
+    bytes: Option<u64>,
+    /// Of what, or why nobody knows.
+    note: String,
+}
+
+impl Needs {
+    /// Whether it fits, if that is known.
+    fn fits(&self) -> Option<bool> {
+        self.free.bytes.map(|free| self.total <= free)
+    }
+
+    fn json(&self) -> Value {
+        let bytes: serde_json::Map<String, Value> =
+            self.entries.iter().map(|&(name, bytes, _)| (name.to_owned(), json!(bytes))).collect();
+        json!({
+            "bytes": bytes,
+            "total": self.total,
+            "free": self.free.bytes,
+            "fits": self.fits(),
+        })
+    }
+
+    fn print(&self, model: &str) {
+        let heading = format!("memory for {model}{} in MiB:", self.heading);
+        print::data(print::escaped(&heading));
+        for (name, bytes, note) in &self.entries {
+            let name = name.replace('_', " ");
+            print::data(format!("{name:<24} {:>7}  {note}", mib(*bytes)).trim_end());
+        }
+        print::data(format!("{:<24} {:>7}  at its peak", "total", mib(self.total)));
+        let note = print::escaped(&self.free.note);
+        match (self.free.bytes, self.fits()) {
+            (Some(free), Some(true)) => {
+                print::data(format!("{note:<24} {:>7}  it fits", free >> 20))
+            }
+            (Some(free), _) => {
+                print::data(format!("{note:<24} {:>7}  it does not fit", free >> 20))
+            }
+            (None, _) => print::data(format!("{:<24} {:>7}  {note}", "free", "unknown")),
+        }
+    }
 }
 
 impl<'a> Plan<'a> {
     fn new(
         config: &'a RunConfig,
-        model: &'a ModelFile,
+        model: &'a Outline,
+        backend: Backend,
         optimizer: &dyn RlOptimizer,
     ) -> Result<Self> {
-        anyhow::ensure!(
-            config.backend.name == "cpu",
-            "only the backend `cpu` tells what it needs, this run has `{}`",
-            config.backend.name
-        );
-        let options: Options = serde_json::to_value(&config.backend.options)
-            .and_then(serde_json::from_value)
-            .context("options of the backend `cpu`")?;
-        let workload = workload(config, model, optimizer)?;
-        let memory = options.plan(model.config(), &workload)?;
+        let workload = workload(config, model, &backend, optimizer)?;
+        let memory = backend.plan(&model.config, &workload)?;
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let workers = config.executor.options.get("workers").and_then(toml::Value::as_integer);
         let n_workers = workers.and_then(|n| u64::try_from(n).ok()).filter(|&n| n > 0);
-        Ok(Self {
-            working: options.working_bytes(model.config(), &memory),
-            workers: n_workers.unwrap_or(threads as u64) * WORKER_BYTES,
-            free: azr_backend_cpu::free_bytes(),
-            config,
-            model: model.config(),
-            options,
-            workload,
-            memory,
-        })
+        let workers = n_workers.unwrap_or(threads as u64) * WORKER_BYTES;
+        Ok(Self { config, model: &model.config, backend, workload, memory, workers })
     }
 
-    fn total(&self) -> u64 {
-        self.memory.peak() + self.working + self.workers + PROCESS_BYTES
+    /// The same run with other options of the backend and another workload.
+    fn with(&self, backend: Backend, workload: Workload) -> Option<Self> {
+        let memory = backend.plan(self.model, &workload).ok()?;
+        Some(Self { backend, workload, memory, ..*self })
     }
 
-    /// The total with other options of the backend and another workload.
-    fn total_with(&self, options: &Options, workload: &Workload) -> Option<u64> {
-        let memory = options.plan(self.model, workload).ok()?;
-        let working = options.working_bytes(self.model, &memory);
-        Some(memory.peak() + working + self.workers + PROCESS_BYTES)
-    }
-
-    fn fits(&self) -> bool {
-        self.free.is_none_or(|free| self.total() <= free)
-    }
-
-    fn entries(&self) -> [(&'static str, u64, String); 12] {
+    /// The memory that the model is in, and with a processor all the rest of the run.
+    fn device(&self) -> Needs {
         let m = &self.memory;
         let rows = |n: usize| format!("{n} rows");
-        [
+        let is_gpu = self.backend.is_gpu();
+        let (frozen, adapters) = if is_gpu {
+            (0, "without their frozen matrices")
+        } else {
+            (m.frozen, "with the frozen matrices they are added to")
+        };
+        let working = self.backend.working_bytes(self.model, m, self.workload.optimizer);
+        let mut entries = vec![
             ("weights", m.weights, "float32".to_owned()),
             ("rollout_weights", m.rollout_weights, "copies that generate".to_owned()),
             ("reference", m.reference, "frozen weights that `kl_coef` needs".to_owned()),
-            ("adapters", m.adapters, "with the frozen matrices they are added to".to_owned()),
+            ("adapters", m.adapters + frozen, adapters.to_owned()),
             ("gradients", m.gradients, String::new()),
             ("optimizer_state", m.optimizer_state, self.workload.optimizer.as_str().to_owned()),
             ("training_activations", m.training_activations, rows(m.n_training_rows)),
@@ -137,25 +156,54 @@ impl<'a> Plan<'a> {
                 m.generation_activations,
                 format!("{}; not while training", rows(m.n_generation_rows)),
             ),
-            ("working_memory", self.working, "logits and packed operands".to_owned()),
+            ("working_memory", working, self.backend.working_note().to_owned()),
+        ];
+        let mut total = m.peak() + frozen + working;
+        if !is_gpu {
+            entries.extend(self.process());
+            total += self.workers + PROCESS_BYTES;
+        }
+        let heading = if is_gpu { " on the GPU" } else { "" };
+        Needs { heading, entries, total, free: self.backend.free() }
+    }
+
+    /// What the machine around a GPU needs.
+    fn host(&self) -> Option<Needs> {
+        if !self.backend.is_gpu() {
+            return None;
+        }
+        let loading = azr_backend_cuda::largest_matrix_bytes(self.model);
+        let mut entries = vec![
+            ("frozen_weights", self.memory.frozen, "that adapters are added to".to_owned()),
+            ("loading", loading, "the largest matrix, as float32".to_owned()),
+        ];
+        entries.extend(self.process());
+        let total = entries.iter().map(|(_, bytes, _)| bytes).sum();
+        Some(Needs { heading: " on this machine", entries, total, free: backend::free_here() })
+    }
+
+    fn process(&self) -> [Entry; 2] {
+        [
             ("executor_workers", self.workers, "idle; jobs have their own limit".to_owned()),
             ("process", PROCESS_BYTES, String::new()),
         ]
     }
 
-    /// Settings that need less, with the total that they lead to: each by itself, then all that help together.
+    /// Settings that need less of the model's memory, with the total that they lead to: each by itself, then all that
+    /// help together.
     fn alternatives(&self) -> Vec<(Vec<&'static str>, u64)> {
-        let after = |change: Change, (mut options, mut workload): (Options, Workload)| {
-            change(&mut options, &mut workload);
-            let total = self.total_with(&options, &workload)?;
-            Some(((options, workload), total))
+        let after = |change: Change, (mut backend, mut workload): (Backend, Workload)| {
+            change(&mut backend, &mut workload);
+            let total = self.with(backend.clone(), workload)?.device().total;
+            Some(((backend, workload), total))
         };
-        let now = (self.options.clone(), self.workload);
+        let now = (self.backend.clone(), self.workload);
+        let most = self.device().total;
         let mut alternatives = Vec::new();
-        let (mut state, mut settings, mut least) = (now.clone(), Vec::new(), self.total());
-        for (setting, change) in CHANGES {
+        let (mut state, mut settings, mut least) = (now.clone(), Vec::new(), most);
+        for &(setting, change) in self.backend.changes() {
             if let Some((_, total)) = after(change, now.clone())
-                && total < self.total()
+                && total < most
             {
                 alternatives.push((vec![setting], total));
             }
@@ -173,39 +221,28 @@ impl<'a> Plan<'a> {
     }
 
     fn json(&self) -> Value {
-        let bytes: serde_json::Map<String, Value> = self
-            .entries()
-            .into_iter()
-            .map(|(name, bytes, _)| (name.to_owned(), json!(bytes)))
-            .collect();
         let alternatives: Vec<Value> = self
             .alternatives()
             .into_iter()
             .map(|(settings, total)| json!({"set": settings, "total": total}))
             .collect();
-        json!({
-            "model": self.config.model,
-            "bytes": bytes,
-            "total": self.total(),
-            "free": self.free,
-            "fits": self.fits(),
-            "alternatives": alternatives,
-        })
+        let mut plan = self.device().json();
+        plan["model"] = json!(self.config.model);
+        plan["alternatives"] = json!(alternatives);
+        if let Some(host) = self.host() {
+            plan["host"] = host.json();
+        }
+        plan
     }
 
     fn print(&self) {
-        print::data(print::escaped(&format!("memory for {} in MiB:", self.config.model)));
-        let mib = |bytes: u64| bytes.div_ceil(1 << 20);
-        for (name, bytes, note) in self.entries() {
-            let name = name.replace('_', " ");
-            print::data(format!("{name:<24} {:>7}  {note}", mib(bytes)).trim_end());
+        let device = self.device();
+        device.print(&self.config.model);
+        if let Some(host) = self.host() {
+            print::data("");
+            host.print(&self.config.model);
         }
-        print::data(format!("{:<24} {:>7}  at its peak", "total", mib(self.total())));
-        if let Some(free) = self.free {
-            let verdict = if self.fits() { "it fits" } else { "it does not fit" };
-            print::data(format!("{:<24} {:>7}  {verdict}", "free on this machine", free >> 20));
-        }
-        if !self.fits() {
+        if device.fits() == Some(false) {
             print::data("\nwhat would need less, with the total:");
             for (settings, total) in self.alternatives() {
                 print::data(format!("{:>7}  --set {}", mib(total), settings.join(" --set ")));
@@ -214,10 +251,15 @@ impl<'a> Plan<'a> {
     }
 }
 
+fn mib(bytes: u64) -> u64 {
+    bytes.div_ceil(1 << 20)
+}
+
 /// The most that the run's settings allow.
 fn workload(
     config: &RunConfig,
-    model: &ModelFile,
+    model: &Outline,
+    backend: &Backend,
     optimizer: &dyn RlOptimizer,
 ) -> Result<Workload> {
     let selfplay = &config.selfplay;
@@ -241,13 +283,13 @@ fn workload(
     };
     let n_asked = sets.iter().map(|set| set.tasks.len()).sum();
     Ok(Workload {
-        prompt_tokens: selfplay.max_prompt_tokens.min(model.config().context_length),
+        prompt_tokens: selfplay.max_prompt_tokens.min(model.config.context_length),
         response_tokens: longest.into_iter().max().unwrap_or(RESPONSE_TOKENS),
         n_samples: selfplay.most_samples(n_kinds).max(n_asked),
         n_sequences: selfplay.most_sequences(n_kinds),
         optimizer: optimizer.plan(0, &[])?.optimizer.kind,
         has_reference: optimizer.needs().reference,
-        activations: ActivationPrecision::F32,
-        is_bf16: model.has_bf16_layers(),
+        activations: backend.activations(),
+        is_bf16: model.has_bf16_layers,
     })
 }

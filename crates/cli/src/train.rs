@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result};
+use azr_backend_cpu::PolicyOptions;
 use azr_run::{Evaluations, RunConfig, RunDir, RunError, seconds};
 use azr_selfplay::{SelfPlay, SelfPlayError};
 use azr_weights::models::content_sha256;
@@ -225,7 +226,7 @@ fn executor(arguments: &Train) -> Option<Value> {
     (!table.is_empty()).then_some(Value::Table(table))
 }
 
-/// A saved configuration with what may change when a run goes on: its length and what it keeps.
+/// A saved configuration with what may change when a run goes on: its length, what it keeps and where it computes.
 fn extended(saved: &RunConfig, arguments: &Train) -> Result<RunConfig> {
     if let Some(text) = arguments.overrides.first() {
         let message =
@@ -233,10 +234,21 @@ fn extended(saved: &RunConfig, arguments: &Train) -> Result<RunConfig> {
         return Err(RunError::Config { message }.into());
     }
     let mut config = saved.clone();
+    if let Some(name) = arguments.backend.as_ref().filter(|name| **name != saved.backend.name) {
+        config.backend.name.clone_from(name);
+        config.backend.options.retain(|option, _| is_shared(option));
+    }
     config.steps = arguments.steps.unwrap_or(config.steps);
     config.save_every = arguments.save_every.unwrap_or(config.save_every);
     config.validate()?;
     Ok(config)
+}
+
+/// Whether an option belongs to what every backend has. What is trained, and how, stays what it was when a run goes on
+/// with another backend.
+fn is_shared(option: &str) -> bool {
+    let options = serde_json::to_value(PolicyOptions::default()).unwrap_or_default();
+    options.get(option).is_some()
 }
 
 fn absolute(path: &Path) -> Result<PathBuf> {

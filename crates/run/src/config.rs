@@ -156,9 +156,14 @@ impl RunConfig {
     }
 
     /// SHA-256 of everything that shapes a step's result: all but how long the run is, what it keeps, where plugin files
-    /// lie and whether checks overlap with their waves.
+    /// lie, whether checks overlap with their waves and where the model is computed, which rounding alone depends on.
     pub fn hash(&self) -> Result<String> {
+        let mut backend = EngineChoice { name: "cpu".to_owned(), ..self.backend.clone() };
+        for option in WHERE_OPTIONS {
+            backend.options.remove(option);
+        }
         let shape = Self {
+            backend,
             steps: 1,
             save_every: 1,
             keep_checkpoints: 1,
@@ -170,6 +175,9 @@ impl RunConfig {
         Ok(sha256(text.as_bytes()))
     }
 }
+
+/// Options of backends that say where and in which arithmetic a model is computed.
+const WHERE_OPTIONS: [&str; 3] = ["threads", "device", "activations"];
 
 /// SHA-256 in lower-case hexadecimal.
 pub fn sha256(bytes: &[u8]) -> String {

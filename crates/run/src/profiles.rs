@@ -14,6 +14,9 @@ use crate::{EngineChoice, EvalConfig, Result, RunConfig, RunError};
 /// Name of the model that is built in, and of the profile that suits it.
 pub const NANO: &str = "nano";
 
+/// The domain of a run that names none, and of the held-out sets that are built in.
+pub(crate) const CODE: &str = "code";
+
 /// The model of a run that names none.
 pub(crate) const DEFAULT_MODEL: &str = NANO;
 
@@ -94,7 +97,7 @@ fn robust() -> RunConfig {
         backend: EngineChoice::named("cpu"),
         executor: EngineChoice::named("auto"),
         optimizer: EngineChoice::named("policy-gradient"),
-        domains: BTreeMap::from([("code".to_owned(), Table::new())]),
+        domains: BTreeMap::from([(CODE.to_owned(), Table::new())]),
     }
 }
 
@@ -116,7 +119,7 @@ fn paper() -> RunConfig {
         steps: 500,
         selfplay: SelfPlayConfig::paper(),
         optimizer,
-        domains: BTreeMap::from([("code".to_owned(), code)]),
+        domains: BTreeMap::from([(CODE.to_owned(), code)]),
         ..robust()
     }
 }
@@ -154,7 +157,7 @@ fn nano() -> RunConfig {
             tasks_per_kind: 50,
         },
         optimizer,
-        domains: BTreeMap::from([("code".to_owned(), code)]),
+        domains: BTreeMap::from([(CODE.to_owned(), code)]),
         ..robust()
     }
 }

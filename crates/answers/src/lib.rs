@@ -25,11 +25,13 @@ mod judge;
 mod node;
 mod number;
 mod parse;
+mod plural;
 mod read;
 mod real;
 mod real_set;
 mod relation;
 mod token;
+mod value;
 mod words;
 
 pub use extract::extract;

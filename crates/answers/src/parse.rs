@@ -1,10 +1,11 @@
-//! From tokens to a tree: lists, relations, sets and units. Arithmetic is in `arithmetic`, brackets in `atom`.
+//! From tokens to a tree: lists, relations, sets and units. Arithmetic is in `arithmetic`, the rest in `atom` and `bracket`.
 //!
 //! Every rule is None where the tokens are no such thing. Depth is bounded, no token is read twice by two rules at
 //! one depth, so time grows with length times depth.
 
 mod arithmetic;
 mod atom;
+mod bracket;
 mod number;
 
 use crate::node::{Comparison, Function, Junction, Kind, Node};
@@ -73,6 +74,10 @@ impl Parser {
                     junction = separator;
                 }
                 items.push(parser.item()?);
+            }
+            // `\frac{\pi}{2} + k\pi, k \in \mathbb{Z}`: the domain of a parameter is no item.
+            if items.len() > 1 && !items.iter().all(is_domain) {
+                items.retain(|item| !is_domain(item));
             }
             match items.len() {
                 1 => items.pop(),
@@ -195,6 +200,15 @@ impl Parser {
             self.at += 1;
         }
         (!words.is_empty()).then(|| words.join(" "))
+    }
+}
+
+fn is_domain(item: &Node) -> bool {
+    match item {
+        Node::Relation(signs, sides) => {
+            signs[..] == [Comparison::In] && matches!(sides[..], [Node::Variable(_), Node::Text(_)])
+        }
+        _ => false,
     }
 }
 

@@ -10,7 +10,9 @@ pub(crate) fn clean(text: &str) -> &str {
     let mut text = text;
     loop {
         let before = text.len();
-        text = text.trim().trim_end_matches(['.', ',', ';', ':']);
+        text = text.trim();
+        let ends = ["\\,", "\\;", "\\:", "\\!", "\\ ", ".", ",", ";", ":"];
+        text = ends.iter().find_map(|end| text.strip_suffix(end)).unwrap_or(text);
         for (open, close) in
             [("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("**", "**")]
         {

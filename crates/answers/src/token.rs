@@ -300,7 +300,7 @@ impl Lexer<'_> {
                 self.braced()?;
                 self.symbol('∎');
             }
-            "hspace" | "vspace" | "phantom" | "label" | "tag" => {
+            "pmod" | "hspace" | "vspace" | "phantom" | "label" | "tag" => {
                 self.braced()?;
             }
             _ if words::GREEK.contains(&name.as_str()) => self.push(Token::Letter(name)),
@@ -317,6 +317,10 @@ impl Lexer<'_> {
             Some(token) => self.push(token),
             None if plain == "," || plain == ";" => self.symbol(','),
             None if plain.is_empty() => self.space = true,
+            // `\text{12 cm}`: without a backslash it holds no further text.
+            None if !plain.contains('\\') && plain.starts_with(|c: char| c.is_ascii_digit()) => {
+                self.out.extend(tokens(plain, self.reading)?);
+            }
             None if command.starts_with("math")
                 && plain.chars().count() == 1
                 && !inner.contains('~') =>

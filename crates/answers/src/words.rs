@@ -52,6 +52,7 @@ pub(crate) const COMMANDS: &[(&str, &str)] = &[
     ("ne", "≠"),
     ("neq", "≠"),
     ("approx", "="),
+    ("equiv", "="),
     ("pm", "±"),
     ("mp", "∓"),
     ("cup", "∪"),

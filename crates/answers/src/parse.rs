@@ -1,4 +1,4 @@
-//! From tokens to a tree: lists, relations, sets and units. Arithmetic is in `arithmetic`, the rest in `atom` and `bracket`.
+//! From tokens to a tree: lists, relations, sets and units here, arithmetic, brackets and atoms in modules.
 //!
 //! Every rule is None where the tokens are no such thing. Depth is bounded, no token is read twice by two rules at
 //! one depth, so time grows with length times depth.

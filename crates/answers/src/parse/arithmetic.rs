@@ -90,9 +90,10 @@ impl Parser {
     /// Whether what comes next multiplies what came before.
     pub(super) fn begins_factor(&self) -> bool {
         let before = self.at.checked_sub(1).and_then(|at| self.tokens.get(at));
-        let closed = |symbols: &[char]| matches!(before.map(|b| &b.token), Some(Token::Symbol(s)) if symbols.contains(s));
+        let closed = before
+            .is_some_and(|before| matches!(before.token, Token::Symbol('}') | Token::Symbol(')')));
         match self.peek() {
-            Some(Token::Number(_)) => closed(&['}', ')']),
+            Some(Token::Number(_)) => closed,
             Some(Token::Symbol(symbol)) => {
                 "([{⌊⌈π".contains(*symbol) || (*symbol == '|' && self.bars == 0)
             }

@@ -5,7 +5,7 @@
 //! numerator of degree d agree at one such point with probability at most d / 2³¹ (Schwartz–Zippel), at the four or
 //! more where both have to have a value at most (d / 2³¹)⁴. All other values are compared within an error that is
 //! known and at most 2^-200, so that only constants that agree to 60 places would be taken for one.
-//! Functions that make sense for integers only (`n!`, `\lfloor n/2 \rfloor`, `(-1)^n`) are compared at integers.
+//! Functions that make sense for integers only (`n!`, `\lfloor n/2 \rfloor`, `(-1)^n`) are compared at 32 small ones.
 //!
 //! Points where one side has no value are left out: `x` and `x²/x` are the same.
 
@@ -238,20 +238,24 @@ pub(crate) fn has_variables(node: &Node) -> bool {
 fn is_integral(node: &Node) -> bool {
     node.any(&|node| match node {
         Node::Apply(
-            Function::Factorial
-            | Function::Binomial
-            | Function::Floor
-            | Function::Ceiling
-            | Function::Gcd
-            | Function::Lcm,
+            Function::Factorial | Function::Binomial | Function::Gcd | Function::Lcm,
             nodes,
         ) => nodes.iter().any(has_variables),
+        Node::Apply(Function::Floor | Function::Ceiling, nodes) => nodes.iter().any(has_count),
         Node::Apply(Function::Power, nodes) => match &nodes[..] {
             [Node::Apply(Function::Negate, base), exponent] => {
                 !base.iter().any(has_variables) && has_variables(exponent)
             }
             _ => false,
         },
+        _ => false,
+    })
+}
+
+/// Whether there is a variable that counts, as the argument of a floor: by custom all but `t`, `x`, `y` and `z`.
+fn has_count(node: &Node) -> bool {
+    node.any(&|node| match node {
+        Node::Variable(name) => !["t", "x", "y", "z"].contains(&name.as_str()),
         _ => false,
     })
 }

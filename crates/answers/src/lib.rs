@@ -80,13 +80,14 @@ pub fn equivalent(gold: &str, answer: &str) -> bool {
     compare(gold, answer) == Verdict::Ok
 }
 
-/// Judges an answer. Symmetric but for the tolerance, which is that of the gold answer.
+/// Judges an answer. Symmetric but for the tolerance, which is that of the gold answer, and the letter of a multiple
+/// choice, which the answer may explain: `(C) 12` where the gold answer is `C`.
 #[must_use]
 pub fn compare(gold: &str, answer: &str) -> Verdict {
     compare_within(gold, answer, Tolerance::Rounded)
 }
 
-/// Judges an answer that has to name all of several gold answers, in any order.
+/// Judges an answer that has to name all of several gold answers, in any order: each may be a list itself.
 #[must_use]
 pub fn compare_all<S: AsRef<str>>(golds: &[S], answer: &str, tolerance: Tolerance) -> Verdict {
     let golds: Vec<&str> =

@@ -8,6 +8,8 @@ mod atom;
 mod bracket;
 mod number;
 
+use num_bigint::BigInt;
+
 use crate::node::{Comparison, Function, Junction, Kind, Node};
 use crate::token::{Spaced, Token};
 use crate::words;
@@ -153,7 +155,15 @@ impl Parser {
         if let Some(words) = self.words() {
             return Some(words_node(&words));
         }
-        let value = self.sum()?;
+        let mut value = self.sum()?;
+        // `3 million dollars`
+        while let Some(Token::Word(word) | Token::Text(word)) = self.peek()
+            && let Some(power) = words::scale(word)
+        {
+            self.at += 1;
+            let scale = Node::integer(BigInt::from(10).pow(power));
+            value = Node::Apply(Function::Product, vec![value, scale]);
+        }
         let Some(mut unit) = self.words() else { return Some(value) };
         // What follows a unit only refines it: `m/s^2`, `km per h`.
         loop {

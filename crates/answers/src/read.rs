@@ -74,6 +74,8 @@ pub(crate) fn is_choice(gold: &str, answer: &str) -> bool {
     let mut letters = gold.chars();
     let (Some(letter @ 'A'..='J'), None) = (letters.next(), letters.next()) else { return false };
     let answer = without_commands(answer);
-    let named = answer.strip_prefix('(').unwrap_or(&answer).trim_start().strip_prefix(letter);
+    let words = ["Option ", "option ", "Choice ", "choice "];
+    let answer = words.iter().find_map(|word| answer.strip_prefix(word)).unwrap_or(&answer);
+    let named = answer.strip_prefix('(').unwrap_or(answer).trim_start().strip_prefix(letter);
     named.is_some_and(|rest| rest.is_empty() || rest.starts_with([')', '.', ':']))
 }

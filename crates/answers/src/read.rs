@@ -44,7 +44,16 @@ pub(crate) fn readings(text: &str) -> Vec<Node> {
         }
     }
     let mut nodes: Vec<Node> = seen.into_iter().filter_map(parse).collect();
-    nodes.extend(prose(text).filter(|_| nodes.is_empty()));
+    if nodes.is_empty() {
+        nodes.extend(prose(text));
+    }
+    // `2a + b, where $a$ is …`: what is explained can be read without it.
+    if nodes.is_empty()
+        && let Some((before, _)) = text.split_once("where")
+    {
+        let before = before.trim_end().trim_end_matches("\\text{");
+        return readings(clean(before));
+    }
     nodes
 }
 

@@ -65,6 +65,8 @@ impl Verdict {
 /// How far a number may be from the gold one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Tolerance {
+    /// Not at all.
+    Exact,
     /// Half of what the last digit of the gold answer counts, if that is a decimal number (with a point or a power of
     /// ten) of at least three significant digits; else not at all.
     Rounded,

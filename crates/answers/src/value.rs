@@ -43,6 +43,7 @@ impl Judge {
     /// Whether an answer that is not the same is within the tolerance.
     fn is_close(&self, gold: &Node, answer: &Node) -> Option<bool> {
         let allowed = match self.tolerance {
+            Tolerance::Exact => return None,
             Tolerance::Rounded => {
                 let (last, significant) = precision(gold)?;
                 if significant < MIN_SIGNIFICANT {

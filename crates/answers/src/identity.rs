@@ -21,8 +21,8 @@ use crate::node::{Function, Node};
 use crate::number::{Arithmetic, Complex, Part};
 use crate::real::MAX_PLACES;
 
-/// Work for one comparison of two answers, in about a microsecond each.
-pub(crate) const BUDGET: u64 = 400_000;
+/// Work for one comparison of two answers, a few microseconds each: less than a second altogether.
+pub(crate) const BUDGET: u64 = 100_000;
 
 /// Binary places of the first try and of the second, where the first does not tell.
 const PLACES: [u32; 2] = [320, MAX_PLACES];

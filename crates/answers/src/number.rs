@@ -104,7 +104,7 @@ impl Complex {
 #[derive(Debug)]
 pub(crate) struct Arithmetic<'a> {
     pub(crate) bits: u32,
-    /// Work that is left, in about a microsecond each.
+    /// Work that is left, a few microseconds each.
     pub(crate) budget: &'a Cell<u64>,
 }
 

@@ -73,6 +73,16 @@ fn towers_depths_and_lengths_end() {
 }
 
 #[test]
+fn what_takes_too_much_work_is_not_judged() {
+    let zero = |terms: usize| {
+        let sum = "\\sin1+".repeat(terms) + "1";
+        format!("({sum})-({sum})")
+    };
+    assert_eq!(timed(&zero(3), "0"), Verdict::Ok);
+    assert_eq!(timed(&zero(300), "0"), Verdict::Unparsable);
+}
+
+#[test]
 fn large_numbers_are_not_mixed_up() {
     assert_eq!(timed("2^{2017}", "2^{2017}+1"), Verdict::Different);
     assert_eq!(timed("2^{2017}\\sqrt{2}", "2^{2017}\\sqrt{2}+1"), Verdict::Different);

@@ -122,6 +122,15 @@ pub struct Grade {
     pub reason: String,
 }
 
+/// Responses whose grades are known beforehand, as a model would write them: what shows that grading is sound.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct KnownAnswers {
+    /// Responses that score 1.
+    pub right: Vec<String>,
+    /// Responses that score 0.
+    pub wrong: Vec<String>,
+}
+
 /// A task domain.
 ///
 /// What [`Domain::validate`] and [`Domain::grade`] say of an item is a function of that item and of the domain's
@@ -150,4 +159,10 @@ pub trait Domain: Send + Sync {
 
     /// Grades answers. Total: any text gets a grade. Progress counts answers.
     fn grade(&self, answers: &[Answer], context: &dyn CallContext) -> Result<Vec<Grade>>;
+
+    /// What is known of the answers to each task. Only the conformance kit asks; nothing of it is ever shown to a model.
+    /// By default nothing is known.
+    fn known_answers(&self, tasks: &[Task]) -> Result<Vec<KnownAnswers>> {
+        Ok(vec![KnownAnswers::default(); tasks.len()])
+    }
 }

@@ -8,6 +8,7 @@
 
 mod backend;
 pub mod bridge;
+pub mod conformance;
 mod context;
 mod domain;
 mod engine;
@@ -25,8 +26,8 @@ pub use backend::{
 };
 pub use context::{CallContext, CompletionSink, Quiet};
 pub use domain::{
-    Answer, Domain, Grade, Message, Prompt, PromptBody, Proposal, ProposeRequest, ReferenceRule,
-    Task, TaskKind, Validation,
+    Answer, Domain, Grade, KnownAnswers, Message, Prompt, PromptBody, Proposal, ProposeRequest,
+    ReferenceRule, Task, TaskKind, Validation,
 };
 pub use engine::{Engine, EngineInfo, EngineKind, ExecutorSource, Services};
 pub use error::{ErrorCode, PluginError, Result};

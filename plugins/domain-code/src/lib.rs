@@ -7,6 +7,7 @@
 mod examples;
 mod gate;
 mod grade;
+mod known;
 mod options;
 mod outcome;
 mod parse;
@@ -23,8 +24,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use azr_plugin::{
-    Answer, CallContext, Domain, Engine, ErrorCode, Executor, Grade, PluginError, Prompt, Proposal,
-    ProposeRequest, ReferenceRule, Result, Services, Task, TaskKind, Validation,
+    Answer, CallContext, Domain, Engine, ErrorCode, Executor, Grade, KnownAnswers, PluginError,
+    Prompt, Proposal, ProposeRequest, ReferenceRule, Result, Services, Task, TaskKind, Validation,
 };
 
 pub use options::{CodeOptions, InductionScore, PromptStyle, RunLimits, TokenBudgets};
@@ -104,6 +105,10 @@ impl Domain for CodeDomain {
 
     fn grade(&self, answers: &[Answer], context: &dyn CallContext) -> Result<Vec<Grade>> {
         grade::grade(&self.options, &*self.executor, answers, context)
+    }
+
+    fn known_answers(&self, tasks: &[Task]) -> Result<Vec<KnownAnswers>> {
+        tasks.iter().map(|task| known::known(&self.options, task)).collect()
     }
 }
 

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::{CallContext, Result};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::{CallContext, ErrorCode, PluginError, Result};
 
 /// One message of a conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +34,14 @@ pub struct Prompt {
     pub stop: Vec<String>,
     /// Longest response in tokens.
     pub max_new_tokens: u32,
+}
+
+impl Prompt {
+    /// A text to continue, up to the first of `stop`.
+    pub fn completion(text: impl Into<String>, stop: &[&str], max_new_tokens: u32) -> Self {
+        let stop = stop.iter().map(|&stop| stop.to_owned()).collect();
+        Self { body: PromptBody::Text(text.into()), stop, max_new_tokens }
+    }
 }
 
 /// Where the references of a proposal come from.
@@ -64,6 +75,37 @@ pub struct Task {
     pub subject: String,
     /// The domain's own JSON object.
     pub payload: String,
+}
+
+impl Task {
+    /// A task with `payload` as JSON and no subject.
+    ///
+    /// # Errors
+    /// When the payload cannot be written as JSON (a map whose keys are no texts, say).
+    pub fn new(
+        kind: impl Into<String>,
+        key: impl Into<String>,
+        payload: &impl Serialize,
+    ) -> Result<Self> {
+        let (kind, key) = (kind.into(), key.into());
+        let payload = serde_json::to_string(payload).map_err(|error| {
+            let message = format!("{kind} task {key} cannot be written: {error}");
+            PluginError::new(ErrorCode::Internal, message)
+        })?;
+        Ok(Self { kind, key, subject: String::new(), payload })
+    }
+
+    /// The payload.
+    ///
+    /// # Errors
+    /// [`ErrorCode::InvalidInput`] when it is not what `T` is written as.
+    pub fn read<T: DeserializeOwned>(&self) -> Result<T> {
+        serde_json::from_str(&self.payload).map_err(|error| {
+            let message = format!("{} task {} cannot be read: {error}", self.kind, self.key);
+            PluginError::new(ErrorCode::InvalidInput, message)
+                .with_hint("hand back tasks as this domain made them")
+        })
+    }
 }
 
 /// Asks for one proposal prompt.
@@ -102,6 +144,24 @@ pub struct Validation {
     pub measures: BTreeMap<String, f64>,
 }
 
+impl Validation {
+    /// A proposal that became a task, without measures.
+    pub fn valid(task: Task) -> Self {
+        Self { task: Some(task), ..Self::rejected("ok") }
+    }
+
+    /// A proposal that was understood and is no valid task.
+    pub fn rejected(reason: impl Into<String>) -> Self {
+        let (reason, measures) = (reason.into(), BTreeMap::new());
+        Self { task: None, well_formed: true, reason, measures }
+    }
+
+    /// A proposal that lacks the demanded form.
+    pub fn malformed(reason: impl Into<String>) -> Self {
+        Self { well_formed: false, ..Self::rejected(reason) }
+    }
+}
+
 /// A model's answer to a task.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
@@ -120,6 +180,23 @@ pub struct Grade {
     pub well_formed: bool,
     /// `ok`, or why it scored less: a short stable word group; metrics count it.
     pub reason: String,
+}
+
+impl Grade {
+    /// A right answer.
+    pub fn right() -> Self {
+        Self { score: 1.0, well_formed: true, reason: "ok".to_owned() }
+    }
+
+    /// An answer that was understood and is wrong.
+    pub fn wrong(reason: impl Into<String>) -> Self {
+        Self { score: 0.0, well_formed: true, reason: reason.into() }
+    }
+
+    /// An answer that lacks the demanded form.
+    pub fn malformed(reason: impl Into<String>) -> Self {
+        Self { score: 0.0, well_formed: false, reason: reason.into() }
+    }
 }
 
 /// Responses whose grades are known beforehand, as a model would write them: what shows that grading is sound.
@@ -164,5 +241,22 @@ pub trait Domain: Send + Sync {
     /// By default nothing is known.
     fn known_answers(&self, tasks: &[Task]) -> Result<Vec<KnownAnswers>> {
         Ok(vec![KnownAnswers::default(); tasks.len()])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_is_read_as_it_was_written_and_as_nothing_else() {
+        let task = Task::new("deduction", "1 + 2", &(1, 2)).unwrap();
+        assert_eq!(task.payload, "[1,2]");
+        assert_eq!(task.read::<(u8, u8)>().unwrap(), (1, 2));
+        let error = task.read::<String>().unwrap_err();
+        assert_eq!(error.code, ErrorCode::InvalidInput);
+        assert!(error.message.contains("deduction task 1 + 2"), "{error}");
+        let unwritable = BTreeMap::from([((1, 2), 3)]);
+        assert_eq!(Task::new("a", "b", &unwritable).unwrap_err().code, ErrorCode::Internal);
     }
 }

@@ -62,6 +62,14 @@ pub struct TaskKind {
     pub references: ReferenceRule,
 }
 
+impl TaskKind {
+    /// The kind `name`, whose proposals are shown up to `count` tasks of the kinds `from`.
+    pub fn new(name: &str, from: &[&str], count: u32) -> Self {
+        let from = from.iter().map(|&kind| kind.to_owned()).collect();
+        Self { name: name.to_owned(), references: ReferenceRule { from, count } }
+    }
+}
+
 /// A verified task. The loop stores it and hands it back; only its domain reads the payload.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Task {
@@ -73,7 +81,7 @@ pub struct Task {
     /// layout, comments and names of variables. A task whose subject is that of a held-out task is never trained on. Empty when the
     /// domain knows nothing of the sort.
     pub subject: String,
-    /// The domain's own JSON object.
+    /// The domain's own JSON.
     pub payload: String,
 }
 

@@ -29,7 +29,7 @@ pub use domain::{
     Answer, Domain, Grade, KnownAnswers, Message, Prompt, PromptBody, Proposal, ProposeRequest,
     ReferenceRule, Task, TaskKind, Validation,
 };
-pub use engine::{Engine, EngineInfo, EngineKind, ExecutorSource, Services};
+pub use engine::{Engine, EngineInfo, EngineKind, ExecutorSource, NoOptions, Services};
 pub use error::{ErrorCode, PluginError, Result};
 pub use executor::{Executor, Job, JobReport, LimitKind, Limits, Outcome, Protection, Purpose};
 pub use optimizer::{GroupStats, OptimizerNeeds, RlOptimizer, Role, RolloutSummary, StepPlan};

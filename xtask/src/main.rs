@@ -5,6 +5,7 @@
 
 mod developer;
 mod kernels;
+mod new_plugin;
 
 use std::env;
 use std::ffi::OsStr;
@@ -24,6 +25,10 @@ for users (each builds `azr` in release mode and runs it; add --help for its own
   plugins    list engines
   doctor     this machine, and what protects it from the programs a model writes
 
+for authors of plugins (docs/plugins.md):
+  new-plugin NAME --kind tokenizer|backend|executor|domain|optimizer [--path DIR]
+             write a plugin of your own: a crate outside this workspace with tests and a README
+
 for developers:
   test       every test: nextest where it is installed, else cargo test, and the doc tests
   test-slow  the tests that take long
@@ -42,6 +47,7 @@ fn main() -> ExitCode {
     let rest: Vec<String> = arguments.collect();
     let result = match command.as_str() {
         "train" | "model" | "plan" | "plugins" | "doctor" => become_azr(&command, &rest),
+        "new-plugin" => new_plugin::run(&rest).map(|()| 0),
         "test" => developer::test(&rest).map(|()| 0),
         "test-slow" => developer::test_slow().map(|()| 0),
         "bench" => developer::bench(&rest).map(|()| 0),

@@ -8,6 +8,7 @@
 mod bad_input;
 mod cli;
 mod equivalence;
+mod examples;
 mod fixtures;
 mod gpu;
 mod models;

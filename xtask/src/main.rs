@@ -32,13 +32,14 @@ for authors of plugins (docs/plugins.md):
 for developers:
   test       every test: nextest where it is installed, else cargo test, and the doc tests
   test-slow  the tests that take long
+  examples   format, lints and tests of examples/, a workspace of its own
   bench NAME       kernels, decode, prefill, update, executors, step or all: speed against the machine's limits
                    (--save FOLDER keeps the tables in benches/results/FOLDER);
                    instructions: instruction counts of hot paths against committed ones, which needs valgrind
   bench learning   the default run and its controls, several seeds each, into docs/learning.md
   kernels          CUDA kernels, without a GPU: test, mutate, driver, build, check
   pretrain-nano    make the built-in model from nothing (models/azr-nano/README.md)
-  ci         what has to pass before a change lands: model, tests, kernels, instruction counts, format, lints
+  ci         what has to pass before a change lands: model, tests, examples, kernels, instruction counts, format, lints
 ";
 
 fn main() -> ExitCode {
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         "new-plugin" => new_plugin::run(&rest).map(|()| 0),
         "test" => developer::test(&rest).map(|()| 0),
         "test-slow" => developer::test_slow().map(|()| 0),
+        "examples" => developer::examples().map(|()| 0),
         "bench" => developer::bench(&rest).map(|()| 0),
         "kernels" => kernels::run(&rest).map(|()| 0),
         "pretrain-nano" => developer::pretrain_nano(&rest).map(|()| 0),

@@ -13,6 +13,8 @@ mod pattern;
 mod prompts;
 mod puzzle;
 
+use std::collections::BTreeMap;
+
 use azr_plugin::{
     Answer, CallContext, Domain, Engine, ErrorCode, Grade, KnownAnswers, NoOptions, PluginError,
     Prompt, Proposal, ProposeRequest, Result, Services, Task, TaskKind, Validation,
@@ -77,7 +79,7 @@ impl Domain for RegexDomain {
                 kind => return Err(unknown_kind(kind)),
             };
             match task {
-                Ok(task) => task.map(Validation::valid),
+                Ok(task) => task.map(valid),
                 Err(reason) => Ok(Validation::rejected(reason)),
             }
         };
@@ -109,6 +111,12 @@ impl Domain for RegexDomain {
     fn known_answers(&self, tasks: &[Task]) -> Result<Vec<KnownAnswers>> {
         tasks.iter().map(puzzle::known_answers).collect()
     }
+}
+
+/// A task with what metrics show of its difficulty: the length of its pattern.
+fn valid(task: Task) -> Validation {
+    let measures = BTreeMap::from([("pattern_bytes".to_owned(), task.subject.len() as f64)]);
+    Validation { measures, ..Validation::valid(task) }
 }
 
 fn unknown_kind(kind: &str) -> PluginError {

@@ -13,6 +13,8 @@ mod database;
 mod prompts;
 mod puzzle;
 
+use std::collections::BTreeMap;
+
 use azr_plugin::{
     Answer, CallContext, Domain, Engine, ErrorCode, Grade, KnownAnswers, NoOptions, PluginError,
     Prompt, Proposal, ProposeRequest, Result, Services, Task, TaskKind, Validation,
@@ -74,7 +76,7 @@ impl Domain for SqlDomain {
                 kind => return Err(unknown_kind(kind)),
             };
             match task {
-                Ok(task) => task.map(Validation::valid),
+                Ok(task) => task.map(valid),
                 // What could not be read at all, against what was read and makes no puzzle.
                 Err(reason @ ("not_two_lines" | "no_rows_written")) => {
                     Ok(Validation::malformed(reason))
@@ -114,6 +116,12 @@ impl Domain for SqlDomain {
     fn known_answers(&self, tasks: &[Task]) -> Result<Vec<KnownAnswers>> {
         tasks.iter().map(puzzle::known_answers).collect()
     }
+}
+
+/// A task with what metrics show of its difficulty: the length of its query.
+fn valid(task: Task) -> Validation {
+    let measures = BTreeMap::from([("query_bytes".to_owned(), task.subject.len() as f64)]);
+    Validation { measures, ..Validation::valid(task) }
 }
 
 fn unknown_kind(kind: &str) -> PluginError {

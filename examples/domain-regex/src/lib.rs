@@ -68,7 +68,7 @@ impl Domain for RegexDomain {
 
     fn validate(&self, proposals: &[Proposal], _: &dyn CallContext) -> Result<Vec<Validation>> {
         let verdict = |proposal: &Proposal| {
-            let Some(texts) = texts(&proposal.response) else {
+            let Some(texts) = texts(&prompts::completed(&proposal.response)) else {
                 return Ok(Validation::malformed("syntax"));
             };
             let task = match proposal.kind.as_str() {
@@ -93,7 +93,7 @@ impl Domain for RegexDomain {
     fn grade(&self, answers: &[Answer], _: &dyn CallContext) -> Result<Vec<Grade>> {
         let grade = |Answer { task, response }: &Answer| {
             // One text between quotes; whatever a model goes on with, it does so on the next line.
-            let answer = match texts(response).as_deref() {
+            let answer = match texts(&prompts::completed(response)).as_deref() {
                 Some([answer]) => answer.clone(),
                 _ => return Ok(Grade::malformed("syntax")),
             };

@@ -17,13 +17,24 @@ const FULL: &str =
 const SORT: &str = "# For each regular expression eight different texts: some it matches from beginning to end, some not.";
 const NAME: &str = "# A regular expression that matches all texts behind `yes` from beginning to end and none behind `no`.";
 
+/// What every prompt ends with, so that small models keep to the form.
+const OPENING: &str = "'";
+
+/// A response with the opening that the prompt has, unless the model has repeated it.
+pub(crate) fn completed(response: &str) -> String {
+    let opening = if response.trim_start().starts_with(OPENING) { "" } else { OPENING };
+    format!("{opening}{response}")
+}
+
 pub(crate) fn propose(request: &ProposeRequest) -> Result<Prompt> {
     let text = match request.kind.as_str() {
-        DEDUCTION => format!("{FIND}\n\n{}find(", calls("find", &request.references)?),
-        ABDUCTION => format!("{FULL}\n\n{}full(", calls("full", &request.references)?),
+        DEDUCTION => format!("{FIND}\n\n{}find({OPENING}", calls("find", &request.references)?),
+        ABDUCTION => format!("{FULL}\n\n{}full({OPENING}", calls("full", &request.references)?),
         INDUCTION => {
             let pattern = shown_pattern(&request.references)?;
-            format!("{SORT}\n\n'b.*': 'b', 'ab', 'bbb', 'b2', '', 'x', 'bat', 'cb'\n'{pattern}':")
+            format!(
+                "{SORT}\n\n'b.*': 'b', 'ab', 'bbb', 'b2', '', 'x', 'bat', 'cb'\n'{pattern}': {OPENING}"
+            )
         }
         kind => return Err(unknown_kind(kind)),
     };
@@ -36,7 +47,7 @@ pub(crate) fn solve(task: &Task) -> Result<Prompt> {
             let Pair { pattern, text } = task.read()?;
             format!(
                 "{FIND}\n\nfind('[a-c]+', 'xxabcx') == 'abc'\nfind('x.', 'abxyx') == 'xy'\n\
-                 find('{pattern}', '{text}') =="
+                 find('{pattern}', '{text}') == {OPENING}"
             )
         }
         ABDUCTION => {
@@ -44,7 +55,7 @@ pub(crate) fn solve(task: &Task) -> Result<Prompt> {
             let end = text.chars().last().unwrap_or_default();
             format!(
                 "{FULL}\n\n# 4 characters, the last one is 'c'\nfull('[a-c]+', 'aabc')\n\n\
-                 # {} characters, the last one is '{end}'\nfull('{pattern}',",
+                 # {} characters, the last one is '{end}'\nfull('{pattern}', {OPENING}",
                 text.len()
             )
         }
@@ -53,7 +64,7 @@ pub(crate) fn solve(task: &Task) -> Result<Prompt> {
             let [yes, no] = examples.shown().map(|texts| format!("'{}'", texts.join("', '")));
             format!(
                 "{NAME}\n\nyes: 'b', 'bat'\nno: 'ab', ''\npattern: 'b.*'\n\n\
-                 yes: {yes}\nno: {no}\npattern:"
+                 yes: {yes}\nno: {no}\npattern: {OPENING}"
             )
         }
         kind => return Err(unknown_kind(kind)),

@@ -165,7 +165,8 @@ pub(crate) fn known_answers(task: &Task) -> Result<KnownAnswers> {
         INDUCTION => (task.read::<Examples>()?.pattern, ".*".to_owned()),
         kind => return Err(unknown_kind(kind)),
     };
-    let right = vec![quoted(&gold), format!(" {}\n", quoted(&gold))];
+    // The prompt has the first quote already.
+    let right = vec![format!("{gold}'"), format!(" {}\n", quoted(&gold))];
     Ok(KnownAnswers { right, wrong: vec![quoted(&wrong), gold, "'".into()] })
 }
 

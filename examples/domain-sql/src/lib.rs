@@ -67,7 +67,7 @@ impl Domain for SqlDomain {
 
     fn validate(&self, proposals: &[Proposal], _: &dyn CallContext) -> Result<Vec<Validation>> {
         let verdict = |proposal: &Proposal| {
-            let response = &proposal.response;
+            let response = &prompts::completed(&proposal.response);
             let task = match proposal.kind.as_str() {
                 DEDUCTION => Puzzle::of(response).and_then(Puzzle::deduction),
                 ABDUCTION => Puzzle::of(response).and_then(Puzzle::abduction),

@@ -14,14 +14,23 @@ const MAX_PROPOSAL_TOKENS: u32 = 256;
 /// What an induction proposal is about where nothing was drawn.
 const DEFAULT_QUERY: &str = "SELECT name FROM people WHERE age > 26";
 
+/// What every request for a proposal ends with, so that small models keep to the form.
+const OPENING: &str = "('";
+
+/// A proposal with the opening that the prompt has, unless the model has repeated it.
+pub(crate) fn completed(response: &str) -> String {
+    let opening = if response.trim_start().starts_with(OPENING) { "" } else { OPENING };
+    format!("{opening}{response}")
+}
+
 pub(crate) fn propose(request: &ProposeRequest) -> Result<Prompt> {
     let text = match request.kind.as_str() {
         DEDUCTION => format!(
-            "-- Contents of the table {TABLE}, each with another query.\n\n{}",
+            "-- Contents of the table {TABLE}, each with another query.\n\n{}{OPENING}",
             puzzles(&request.references)?
         ),
         ABDUCTION => format!(
-            "-- Contents of the table {TABLE}, each with another query whose result the last row changes.\n\n{}",
+            "-- Contents of the table {TABLE}, each with another query whose result the last row changes.\n\n{}{OPENING}",
             puzzles(&request.references)?
         ),
         INDUCTION => {
@@ -30,7 +39,7 @@ pub(crate) fn propose(request: &ProposeRequest) -> Result<Prompt> {
                 "-- Contents of the table {TABLE} that tell queries apart, four for each.\n\n\
                  SELECT count(*) FROM people WHERE city = 'rome'\n\
                  ('ann', 30, 'rome')\n('bob', 25, 'oslo')\n('eve', 41, 'rome'), ('kim', 7, 'rome')\n\
-                 ('dan', 50, 'rome'), ('liz', 18, 'bern')\n\n{query}\n"
+                 ('dan', 50, 'rome'), ('liz', 18, 'bern')\n\n{query}\n{OPENING}"
             )
         }
         kind => return Err(unknown_kind(kind)),

@@ -83,7 +83,7 @@ fn an_abduction_hides_the_last_row() {
 fn an_induction_hides_half_of_its_tables() {
     // The reference's query is SELECT name FROM people WHERE age > 26.
     let tables = "('a', 30, 'x'), ('b', 2, 'x')\n('c', 27, 'x')\n('d', 90, 'x'), ('e', 26, 'y')\n('f', 28, 'z')";
-    let task = proposed("induction", tables).unwrap();
+    let task = proposed("induction", &tables[2..]).unwrap();
     let prompt = solver_prompt(&task);
     assert!(prompt.ends_with("('c', 27, 'x')\n= ('c')\nquery:"), "{prompt}");
     assert!(!prompt.contains("'f'") && !prompt.contains("> 26"), "{prompt}");

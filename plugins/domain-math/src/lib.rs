@@ -1,0 +1,3 @@
+//! The math domain: deduction, abduction and induction over exact mathematical expressions.
+
+mod expression;

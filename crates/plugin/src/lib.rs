@@ -17,6 +17,7 @@ mod executor;
 mod export;
 pub mod manifest;
 mod optimizer;
+pub mod response;
 mod tokenizer;
 
 pub use backend::{

@@ -75,7 +75,7 @@ impl Meter {
         if self.work.bits > self.limits.bits { Err(Fault::Limit) } else { Ok(()) }
     }
 
-    /// Charges for products or quotients of numbers of `bits`; those of a few words are part of their node's step.
+    /// Charges for products or quotients of numbers of `bits`: a step each, more for long ones.
     pub(super) fn products(&mut self, count: u64, bits: u64) -> Evaluated<()> {
         self.spend(count.saturating_mul(1 + square_words(bits) / 256))
     }

@@ -46,10 +46,6 @@ impl Rational {
         self.denominator.is_one().then_some(&self.numerator)
     }
 
-    pub(crate) fn is_zero(&self) -> bool {
-        self.numerator.is_zero()
-    }
-
     /// Bits of the longer of numerator and denominator.
     pub(crate) fn bits(&self) -> u64 {
         self.numerator.bits().max(self.denominator.bits())

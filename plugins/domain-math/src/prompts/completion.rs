@@ -11,6 +11,9 @@ use crate::task::Kind;
 /// Most worked examples of a prompt for inputs.
 const MAX_DESCRIBED: usize = 2;
 
+/// What stands before a definition, so that a model which goes on behind it does not take it for a call.
+const LET: &str = "let ";
+
 /// Numbered definitions with their calls; the next one is the model's.
 pub(super) fn propose_call(kind: Kind, puzzles: &[Puzzle<'_>]) -> String {
     let challenge = match kind {
@@ -22,9 +25,9 @@ pub(super) fn propose_call(kind: Kind, puzzles: &[Puzzle<'_>]) -> String {
     let mut text =
         format!("# Short exact formulas, each different, each with one call {challenge}.\n\n");
     for (index, Puzzle { definition, input, .. }) in puzzles.iter().enumerate() {
-        let _ = write!(text, "# task {}\n{definition}\nf({input})\n\n", index + 1);
+        let _ = write!(text, "# task {}\n{LET}{definition}\nf({input})\n\n", index + 1);
     }
-    let _ = write!(text, "# task {}\n{OPENING}", puzzles.len() + 1);
+    let _ = write!(text, "# task {}\n{LET}{OPENING}", puzzles.len() + 1);
     text
 }
 
@@ -36,20 +39,20 @@ pub(super) fn propose_inputs(definition: &str, n_inputs: usize, n_examples: usiz
     );
     for (index, example) in EXAMPLES.iter().rev().take(n_examples).enumerate() {
         let (number, definition, message) = (index + 1, example.definition, example.message);
-        let _ = writeln!(text, "# task {number}\n{definition}\n# hint: {message}");
+        let _ = writeln!(text, "# task {number}\n{LET}{definition}\n# hint: {message}");
         for (input, _) in example.points.iter().take(n_inputs) {
             let _ = writeln!(text, "f({input})");
         }
         text.push('\n');
     }
-    let _ = write!(text, "# task {}\n{definition}\n# hint:", n_examples + 1);
+    let _ = write!(text, "# task {}\n{LET}{definition}\n# hint:", n_examples + 1);
     text
 }
 
 /// Definitions with a call and its value; the last value is the model's.
 pub(super) fn deduction(puzzle: &Puzzle<'_>, n_examples: usize) -> String {
     let question =
-        |Puzzle { definition, input, .. }: &Puzzle<'_>| format!("{definition}\nf({input}) =");
+        |Puzzle { definition, input, .. }: &Puzzle<'_>| format!("{LET}{definition}\nf({input}) =");
     let mut text = String::new();
     for example in EXAMPLES.iter().take(n_examples).map(Puzzle::of) {
         let _ = write!(text, "{} {}\n\n", question(&example), example.output);
@@ -60,7 +63,7 @@ pub(super) fn deduction(puzzle: &Puzzle<'_>, n_examples: usize) -> String {
 /// Definitions with a value and a call that has it; the last arguments are the model's.
 pub(super) fn abduction(puzzle: &Puzzle<'_>, n_examples: usize) -> String {
     let question = |Puzzle { definition, output, .. }: &Puzzle<'_>| {
-        format!("{definition}\n# find the arguments: {output} = f(...)\n{output} = {OPENING}")
+        format!("{LET}{definition}\n# find the arguments: {output} = f(...)\n{output} = {OPENING}")
     };
     let mut text = String::new();
     for example in EXAMPLES.iter().take(n_examples).map(Puzzle::of) {
@@ -81,7 +84,7 @@ pub(super) fn induction(riddle: &Riddle<'_>, n_examples: usize) -> String {
     let mut text = String::new();
     for example in EXAMPLES.iter().take(n_examples) {
         let worked = Riddle::of(example, riddle.points.len());
-        let _ = write!(text, "{}{}\n\n", question(&worked), example.definition);
+        let _ = write!(text, "{}{LET}{}\n\n", question(&worked), example.definition);
     }
-    text + &question(riddle) + OPENING
+    text + &question(riddle) + LET + OPENING
 }

@@ -39,7 +39,7 @@ fn a_round_of_every_kind_starts_from_the_seeds() {
         assert!(validation.measures["nodes"] >= 1.0);
         let solved = domain.solve_prompts(&[validation.task.unwrap()]).unwrap().remove(0);
         let PromptBody::Text(text) = solved.body else { panic!("completion style is text") };
-        let shown = if kind.name == "induction" { "# f(5) = 5\nf(" } else { "36 = f(" };
+        let shown = if kind.name == "induction" { "# f(5) = 5\nlet f(" } else { "36 = f(" };
         assert_eq!(text.ends_with(shown), kind.name != "deduction", "{text}");
     }
 }

@@ -8,6 +8,7 @@ mod examples;
 mod expression;
 mod gate;
 mod grade;
+mod known;
 mod options;
 mod parse;
 mod prompts;
@@ -20,8 +21,8 @@ mod validate;
 mod wave;
 
 use azr_plugin::{
-    Answer, CallContext, Domain, Engine, Grade, Prompt, Proposal, ProposeRequest, ReferenceRule,
-    Result, Services, Task, TaskKind, Validation,
+    Answer, CallContext, Domain, Engine, Grade, KnownAnswers, Prompt, Proposal, ProposeRequest,
+    ReferenceRule, Result, Services, Task, TaskKind, Validation,
 };
 
 pub use options::{EvaluationLimits, InductionScore, MathOptions, PromptStyle, TokenBudgets};
@@ -81,6 +82,10 @@ impl Domain for MathDomain {
 
     fn grade(&self, answers: &[Answer], context: &dyn CallContext) -> Result<Vec<Grade>> {
         grade::grade(&self.options, answers, context)
+    }
+
+    fn known_answers(&self, tasks: &[Task]) -> Result<Vec<KnownAnswers>> {
+        tasks.iter().map(|task| known::known(&self.options, task)).collect()
     }
 }
 

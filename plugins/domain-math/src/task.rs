@@ -1,8 +1,7 @@
 //! What the math domain stores in a task: the payload and the canonical keys.
 
-use azr_plugin::serde::de::DeserializeOwned;
 use azr_plugin::serde::{Deserialize, Serialize};
-use azr_plugin::{ErrorCode, PluginError, Result, Task, serde_json};
+use azr_plugin::{ErrorCode, PluginError, Result, Task};
 use sha2::{Digest, Sha256};
 
 use crate::expression::{Definition, Value, parse_arguments};
@@ -69,7 +68,7 @@ impl CallTask {
     /// Reads a deduction or abduction task.
     pub(crate) fn read(task: &Task) -> Result<Self> {
         match Kind::parse(&task.kind)? {
-            Kind::Deduction | Kind::Abduction => read_payload(task),
+            Kind::Deduction | Kind::Abduction => task.read(),
             Kind::Induction => Err(unreadable(task, "a task with one input was expected")),
         }
     }
@@ -88,7 +87,7 @@ impl InductionTask {
         if Kind::parse(&task.kind)? != Kind::Induction {
             return Err(unreadable(task, "an induction task was expected"));
         }
-        let payload: Self = read_payload(task)?;
+        let payload: Self = task.read()?;
         if payload.points.len() < 2 {
             return Err(unreadable(task, "it needs at least two points"));
         }
@@ -128,10 +127,6 @@ pub(crate) fn value(task: &Task, text: &str) -> Result<Value> {
     Value::parse(text).ok_or_else(|| unreadable(task, &format!("{text:?} is no value")))
 }
 
-fn read_payload<T: DeserializeOwned>(task: &Task) -> Result<T> {
-    serde_json::from_str(&task.payload).map_err(|error| unreadable(task, &error.to_string()))
-}
-
 fn unreadable(task: &Task, why: &str) -> PluginError {
     PluginError::new(
         ErrorCode::InvalidInput,
@@ -147,13 +142,10 @@ fn to_task(
     asked: &[&str],
     payload: &impl Serialize,
 ) -> Result<Task> {
-    let payload = serde_json::to_string(payload).map_err(|error| {
-        PluginError::new(ErrorCode::Internal, format!("a task cannot be written: {error}"))
-    })?;
     let shape = definition.shape();
     let key = digest(&[&[kind.as_str(), shape.as_str()], asked].concat());
     let subject = digest(&[&shape]);
-    Ok(Task { kind: kind.as_str().to_owned(), key, subject, payload })
+    Ok(Task { subject, ..Task::new(kind.as_str(), key, payload)? })
 }
 
 /// The first 128 bits of SHA-256 over canonical texts, in hexadecimal.

@@ -157,4 +157,33 @@ pub(crate) enum Model {
 pub(crate) enum Plugins {
     /// Show kind, name, version and origin of every engine
     List,
+    /// Put engines through the conformance kit: what every engine of a kind promises
+    Check(Check),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  azr plugins check target/release/libdemo.so
+  azr plugins check --engine domain/code --options '{\"prompt_style\": \"chat\"}'
+  azr plugins check --builtin
+
+Domains run their programs through the default executor, backends open the built-in model, tokenizers read it.
+The exit code is 1 when a check fails.")]
+pub(crate) struct Check {
+    /// Check the engines of this plugin file
+    #[arg(value_name = "FILE", required_unless_present_any = ["engines", "builtin"], conflicts_with = "builtin")]
+    pub(crate) file: Option<PathBuf>,
+    /// Check this engine alone; may be repeated
+    #[arg(long = "engine", value_name = "KIND/NAME")]
+    pub(crate) engines: Vec<String>,
+    /// Check the built-in engines
+    #[arg(long)]
+    pub(crate) builtin: bool,
+    /// Options of the checked engines, a JSON object
+    #[arg(long, value_name = "JSON")]
+    pub(crate) options: Option<String>,
+    /// Longest time of one check in seconds
+    #[arg(long, value_name = "N", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) timeout: u64,
 }

@@ -3,6 +3,7 @@
 //! Data goes to stdout, everything else to stderr. Nothing here holds logic that a test of a crate could not reach.
 
 mod args;
+mod check;
 mod console;
 mod doctor;
 mod engines;
@@ -26,10 +27,12 @@ use clap::Parser;
 #[global_allocator]
 static ALLOCATOR: worker::Allocator = worker::Allocator;
 
-/// How a command ended when it did not fail.
+/// How a command ended that did what it was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ending {
     Done,
+    /// What was to be found out is that something fails; it is printed.
+    Failed,
     /// Ctrl-C, after a clean checkpoint.
     Interrupted,
 }
@@ -45,7 +48,8 @@ fn main() -> ExitCode {
         Command::Plan(train) => plan::run(&train, &cli.plugins, cli.format).map(|()| Ending::Done),
         Command::Model(model) => models::run(&model, cli.format).map(|()| Ending::Done),
         Command::Plugins(command) => {
-            plugins::run(&command, &cli.plugins, cli.format).map(|()| Ending::Done)
+            let ending = |is_well| if is_well { Ending::Done } else { Ending::Failed };
+            plugins::run(&command, &cli.plugins, cli.format).map(ending)
         }
         Command::Doctor { strict_sandbox } => {
             doctor::run(&cli.plugins, cli.format, strict_sandbox).map(|()| Ending::Done)
@@ -53,6 +57,7 @@ fn main() -> ExitCode {
     };
     match result {
         Ok(Ending::Done) => ExitCode::SUCCESS,
+        Ok(Ending::Failed) => ExitCode::FAILURE,
         Ok(Ending::Interrupted) => ExitCode::from(3),
         Err(error) => {
             print::error(&error);

@@ -7,11 +7,13 @@ use azr_host::Origin;
 use serde_json::json;
 
 use crate::args::{Format, Plugins};
-use crate::{engines, print};
+use crate::{check, engines, print};
 
-pub(crate) fn run(command: &Plugins, files: &[PathBuf], format: Format) -> Result<()> {
+/// Returns whether all is well: `check` may end with engines that fail.
+pub(crate) fn run(command: &Plugins, files: &[PathBuf], format: Format) -> Result<bool> {
     match command {
-        Plugins::List => list(files, format),
+        Plugins::List => list(files, format).map(|()| true),
+        Plugins::Check(command) => check::run(command, files, format),
     }
 }
 

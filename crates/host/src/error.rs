@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use azr_plugin::bridge::HeaderError;
 use azr_plugin::manifest::ManifestError;
-use azr_plugin::{EngineKind, PluginError};
+use azr_plugin::{EngineKind, ErrorCode, PluginError};
 
 use crate::Origin;
 
@@ -223,5 +223,15 @@ impl HostError {
                 | Self::Schema { .. }
                 | Self::Create { .. }
         )
+    }
+}
+
+/// For an engine that asked the host for another one.
+impl From<HostError> for PluginError {
+    fn from(error: HostError) -> Self {
+        match error {
+            HostError::Create { source, .. } => source,
+            error => Self::new(ErrorCode::InvalidConfig, error.to_string()),
+        }
     }
 }

@@ -11,6 +11,7 @@
 //! No code of a file runs before it was found to be a sound plugin for this host, see [`Host::load_file`].
 //! A loaded plugin stays loaded until the process ends; it is trusted code and shares the process.
 
+mod check;
 mod error;
 mod inspect;
 mod load;
@@ -18,6 +19,7 @@ mod options;
 mod registry;
 mod search;
 
+pub use check::CheckSettings;
 pub use error::HostError;
 pub use registry::{EngineListing, Host, Origin};
 pub use search::search_path;

@@ -8,8 +8,8 @@ use std::sync::Arc;
 use azr_plugin::bridge::{Module, PluginModuleRef};
 use azr_plugin::manifest::{Manifest, is_engine_name};
 use azr_plugin::{
-    Backend, Domain, EngineInfo, EngineKind, ErrorCode, Executor, ExecutorSource, PluginError,
-    RlOptimizer, Services, Tokenizer,
+    Backend, Domain, EngineInfo, EngineKind, Executor, ExecutorSource, PluginError, RlOptimizer,
+    Services, Tokenizer,
 };
 use serde_json::Value;
 
@@ -327,10 +327,7 @@ impl Host {
 
 impl ExecutorSource for Host {
     fn executor(&self, name: &str, options: &Value) -> Result<Arc<dyn Executor>, PluginError> {
-        self.create_executor(name, options.clone()).map_err(|error| match error {
-            HostError::Create { source, .. } => source,
-            error => PluginError::new(ErrorCode::InvalidConfig, error.to_string()),
-        })
+        self.create_executor(name, options.clone()).map_err(PluginError::from)
     }
 }
 

@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::OnceLock;
 
 use azr_host::Host;
+
+use crate::built::built;
 
 /// The plugin with one engine of each kind, all named `echo`.
 pub(crate) fn echo_file() -> PathBuf {
@@ -16,6 +16,11 @@ pub(crate) fn echo_file() -> PathBuf {
 /// The plugin with the backend `twin`.
 pub(crate) fn twin_file() -> PathBuf {
     built().join("libazr_fixture_twin.so")
+}
+
+/// The plugin with the domain `bad`, whose option `fault` makes it misbehave.
+pub(crate) fn bad_file() -> PathBuf {
+    built().join("libazr_fixture_bad.so")
 }
 
 /// A host with the echo engines linked in.
@@ -65,63 +70,4 @@ pub(crate) fn patched(directory: &Path, from: &str, to: &str) -> PathBuf {
     let path = directory.join("patched.so");
     fs::write(&path, bytes).unwrap();
     path
-}
-
-fn built() -> &'static Path {
-    static BUILT: OnceLock<PathBuf> = OnceLock::new();
-    BUILT.get_or_init(|| {
-        let scratch = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let (sources, target) = (scratch.join("fixture-sources"), scratch.join("fixtures"));
-        copy_sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures"), &sources);
-        copy_lock_file(&sources);
-        let output = Command::new(env!("CARGO"))
-            .args(["build", "--offline", "--quiet", "--manifest-path"])
-            .arg(sources.join("Cargo.toml"))
-            .arg("--target-dir")
-            .arg(&target)
-            .env_remove("CARGO_BUILD_TARGET")
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        target.join("debug")
-    })
-}
-
-/// Copies the plugins' sources, for the checkout may be read-only; their path to azr-plugin becomes absolute.
-fn copy_sources(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
-    for entry in fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        let (source, copy) = (entry.path(), to.join(entry.file_name()));
-        if source.is_dir() {
-            copy_sources(&source, &copy);
-            continue;
-        }
-        let plugin = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugin");
-        let plugin = plugin.canonicalize().unwrap();
-        let text = fs::read_to_string(&source).unwrap();
-        let text = text.replace("../../../../plugin", plugin.to_str().unwrap());
-        // An unchanged file keeps its time, so that cargo does not build it again.
-        if fs::read_to_string(&copy).is_ok_and(|old| old == text) {
-            continue;
-        }
-        replace(&copy, text.as_bytes());
-    }
-}
-
-/// The fixtures use the versions of the workspace, which are on this machine already.
-fn copy_lock_file(sources: &Path) {
-    let ours = sources.join("Cargo.lock");
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../Cargo.lock");
-    let changed = |path: &Path| fs::metadata(path).and_then(|metadata| metadata.modified()).ok();
-    if changed(&ours) < changed(&workspace) {
-        replace(&ours, &fs::read(&workspace).unwrap());
-    }
-}
-
-/// Writes a file in one step: tests run as parallel processes.
-fn replace(path: &Path, content: &[u8]) {
-    let copy = tempfile::NamedTempFile::new_in(path.parent().unwrap()).unwrap();
-    fs::write(copy.path(), content).unwrap();
-    copy.persist(path).unwrap();
 }

@@ -2,6 +2,8 @@
 
 #![expect(clippy::panic, clippy::unwrap_used, reason = "a helper of a test fails by panicking")]
 
+mod built;
+mod conformance;
 mod faults;
 mod files;
 mod fixture;

@@ -26,6 +26,14 @@ pub(crate) fn batch<T: Mirror + Clone>(items: &[T]) -> RVec<T::Abi> {
     items.iter().cloned().map(T::into_abi).collect()
 }
 
+/// A text of the other side, which is UTF-8 only if its author kept to safe code.
+pub(crate) fn text(abi: RString) -> Result<String> {
+    String::from_utf8(abi.into_string().into_bytes()).map_err(|_| {
+        PluginError::new(ErrorCode::Internal, "a text of the other side is no UTF-8")
+            .with_hint("this is a defect of the plugin: report it to its author")
+    })
+}
+
 /// The mirror of a path: its bytes, which need not be UTF-8.
 pub(crate) fn path(path: &Path) -> RVec<u8> {
     path.as_os_str().as_bytes().into()
@@ -88,7 +96,7 @@ impl Mirror for String {
     }
 
     fn from_abi(abi: RString) -> Result<Self> {
-        Ok(abi.into_string())
+        text(abi)
     }
 }
 
@@ -143,6 +151,6 @@ impl Mirror for PluginError {
     fn from_abi(abi: AbiError) -> Result<Self> {
         // An error of a kind this side does not know is still that error.
         let code = ErrorCode::from_abi(abi.code).unwrap_or(ErrorCode::Internal);
-        Ok(Self { code, message: abi.message.into_string(), hint: Option::from_abi(abi.hint)? })
+        Ok(Self { code, message: text(abi.message)?, hint: Option::from_abi(abi.hint)? })
     }
 }

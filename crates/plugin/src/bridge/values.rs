@@ -8,7 +8,7 @@ use azr_abi::{self as abi, Code, codes};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::mirror::{Mirror, unknown_code};
+use super::mirror::{Mirror, text, unknown_code};
 use crate::{
     Answer, Completion, ControlTokens, EngineInfo, EngineKind, ErrorCode, FinishReason,
     GenerateRequest, Grade, GroupStats, Job, JobReport, KnownAnswers, LimitKind, Limits, LossSpec,
@@ -127,7 +127,7 @@ impl Mirror for Outcome {
 
     fn from_abi(abi: abi::Outcome) -> Result<Self> {
         use codes::outcome as code;
-        let text = abi.text.into_string();
+        let text = text(abi.text)?;
         Ok(match abi.code {
             code::VALUE => Self::Value(text),
             code::NON_VALUE => Self::NonValue(text),
@@ -164,7 +164,7 @@ impl Mirror for Prompt {
 
     fn from_abi(abi: abi::Prompt) -> Result<Self> {
         let body = match abi.body {
-            codes::prompt::TEXT => PromptBody::Text(abi.text.into_string()),
+            codes::prompt::TEXT => PromptBody::Text(text(abi.text)?),
             codes::prompt::CHAT => PromptBody::Chat(Vec::from_abi(abi.chat)?),
             unknown => return Err(unknown_code("prompt", unknown)),
         };
@@ -243,9 +243,9 @@ impl Mirror for EngineInfo {
             kind: EngineKind::from_abi(abi.kind)?,
             capabilities: json(&abi.capabilities_json, "the capabilities")?,
             options_schema: json(&abi.options_schema_json, "the option schemas")?,
-            name: abi.name.into_string(),
-            version: abi.version.into_string(),
-            summary: abi.summary.into_string(),
+            name: text(abi.name)?,
+            version: text(abi.version)?,
+            summary: text(abi.summary)?,
         })
     }
 }

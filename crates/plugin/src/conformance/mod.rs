@@ -187,15 +187,19 @@ macro_rules! ensure {
 use ensure;
 
 /// What a host runs beside the kit's own checks, for example the loading of a plugin, under the same rules: on a thread
-/// of its own, a panic is a failure, and so is not to end within `limit`.
-pub fn check(
+/// of its own, a panic is a failure, and so is not to end within `limit`. Returns what `call` found as well.
+pub fn check<R: Send + 'static>(
     name: &str,
     limit: Duration,
-    check: impl FnOnce() -> std::result::Result<(), String> + Send + 'static,
-) -> Check {
-    let outcome = within(limit, move || check().map_err(Flaw::Failed));
-    let outcome = outcome.map_or_else(|| timeout(limit), outcome_of);
-    Check { name: name.to_owned(), outcome }
+    call: impl FnOnce() -> std::result::Result<R, String> + Send + 'static,
+) -> (Check, Option<R>) {
+    let (outcome, found) = match within(limit, call) {
+        Some(Ok(Ok(found))) => (Outcome::Passed, Some(found)),
+        Some(Ok(Err(why))) => (Outcome::Failed(why), None),
+        Some(Err(payload)) => (outcome_of(Err(payload)), None),
+        None => (timeout(limit), None),
+    };
+    (Check { name: name.to_owned(), outcome }, found)
 }
 
 fn timeout(limit: Duration) -> Outcome {

@@ -6,6 +6,8 @@
 )]
 
 mod bad_input;
+#[path = "../crates/host/tests/it/built.rs"]
+mod built;
 mod cli;
 mod equivalence;
 mod examples;

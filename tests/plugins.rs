@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use crate::fixtures::{Workspace, expect_code, stdout};
+use crate::built::built;
+use crate::fixtures::{Workspace, expect_code, stderr, stdout};
 
 /// The plugin files that were built beside the binary under test.
 fn plugin_files() -> Vec<String> {
@@ -78,4 +79,94 @@ fn a_run_finds_its_plugins_again_from_another_folder() {
     std::fs::create_dir(&elsewhere).unwrap();
     let mut resume = w.azr(&["train", "--resume=../run", "--steps=2"]);
     expect_code(resume.current_dir(elsewhere), 0);
+}
+
+/// Every engine of ours keeps the promises of its kind, from its file as a third party's would be checked.
+#[test]
+fn our_plugins_pass_the_conformance_kit() {
+    let w = Workspace::new();
+    for file in plugin_files() {
+        let table = stdout(&expect_code(&mut w.azr(&["plugins", "check", &file]), 0));
+        assert!(table.contains("ok       manifest, layout and loading"), "{table}");
+        assert!(table.ends_with(" skipped\n") && table.contains(" 0 failed, "), "{table}");
+    }
+}
+
+#[test]
+fn a_built_in_engine_is_checked_by_name() {
+    let w = Workspace::new();
+    let engine = ["plugins", "check", "--engine=optimizer/policy-gradient"];
+    let table = stdout(&expect_code(&mut w.azr(&engine), 0));
+    assert!(table.starts_with("optimizer policy-gradient\nok       description\n"), "{table}");
+    let json = stdout(&expect_code(w.azr(&engine).arg("--format=json"), 0));
+    let json: serde_json::Value = serde_json::from_str(&json).unwrap();
+    assert_eq!(json["passed"], true);
+    assert_eq!(json["subjects"][0]["checks"][0]["outcome"], "passed");
+    for wrong in [
+        &["plugins", "check"][..],
+        &["plugins", "check", "--engine=domain"],
+        &["plugins", "check", "no.so"],
+    ] {
+        expect_code(&mut w.azr(wrong), 2);
+    }
+}
+
+fn bad_plugin() -> String {
+    built().join("libazr_fixture_bad.so").to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_bad_plugin_fails_its_check() {
+    let (w, file) = (Workspace::new(), bad_plugin());
+    expect_code(&mut w.azr(&["plugins", "check", &file]), 0);
+    for (fault, line) in [
+        ("panic", "panicked: it will not grade"),
+        ("hang", "timed out: it did not end within 3 s"),
+        ("invalid-utf8", "is no UTF-8"),
+        ("giant-output", "is no short word group"),
+        ("nan-score", "which is not between 0 and 1"),
+        ("no-key", "has no key"),
+    ] {
+        let mut check = w.azr(&["plugins", "check", &file, "--timeout=3"]);
+        let table = stdout(&expect_code(check.env("AZR_BAD_PLUGIN", fault), 1));
+        assert!(
+            table.lines().any(|l| l.starts_with("FAILED") && l.contains(line)),
+            "{fault}: {table}"
+        );
+        assert!(table.len() < 20_000, "{fault}: the table has {} bytes", table.len());
+    }
+    let text = w.path("text.so");
+    std::fs::write(&text, "no library").unwrap();
+    let table = stdout(&expect_code(&mut w.azr(&["plugins", "check", text.to_str().unwrap()]), 1));
+    assert!(
+        table.contains("FAILED   manifest, layout and loading")
+            && table.contains("not an ELF file"),
+        "{table}"
+    );
+}
+
+/// The run ends with the plugin's name and goes on from what it had once the plugin is mended.
+#[test]
+fn a_run_with_a_plugin_that_turns_bad_keeps_what_it_had() {
+    let (w, file) = (Workspace::new(), bad_plugin());
+    let plugin = ["--plugin", file.as_str()];
+    expect_code(w.train("run", &["--domain=bad", "--steps=1"]).args(plugin), 0);
+    let before = w.metrics("run");
+    assert_eq!(before.len(), 1);
+    for (fault, message) in [
+        ("panic", "domain `bad` of plugin `azr-fixture-bad` panicked: it will not grade"),
+        ("wrong-number", "domain `bad` of plugin `azr-fixture-bad` answered with"),
+        (
+            "invalid-utf8",
+            "domain `bad` of plugin `azr-fixture-bad` answered what cannot be read: a text is no UTF-8",
+        ),
+        ("no-key", "domain bad broke its contract: a task of kind double has no key"),
+    ] {
+        let mut resumed = w.azr(&["train", "--resume=run", "--steps=2"]);
+        let output = expect_code(resumed.env("AZR_BAD_PLUGIN", fault), 1);
+        assert!(stderr(&output).contains(message), "{fault}: {}", stderr(&output));
+        assert_eq!(w.metrics("run"), before, "{fault}");
+    }
+    expect_code(&mut w.azr(&["train", "--resume=run", "--steps=2"]), 0);
+    assert_eq!(w.metrics("run").len(), 2);
 }

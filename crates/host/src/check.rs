@@ -109,22 +109,25 @@ impl Subject {
         }
     }
 
-    /// `{}` makes an engine, or the schema says which option is missing.
+    /// `{}` makes an engine, or the error names the option that is missing.
     fn defaults(&self, schema: &Value) -> Result<(), String> {
-        let required = schema.get("required").and_then(Value::as_array);
-        match self.make(json!({})) {
-            Ok(()) => Ok(()),
-            Err(HostError::Options { problem, .. })
-                if required
-                    .into_iter()
-                    .flatten()
-                    .any(|name| name.as_str().is_some_and(|name| problem.contains(name))) =>
-            {
-                Ok(())
+        let error = match self.make(json!({})) {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        let told = match &error {
+            HostError::Options { problem, .. } => problem,
+            HostError::Create { source, .. } if source.code == ErrorCode::InvalidConfig => {
+                &source.message
             }
-            Err(error) if lacks(&error).is_some() => Ok(()),
-            Err(error) => Err(chain(&error)),
-        }
+            _ => &String::new(),
+        };
+        let properties = schema.get("properties").and_then(Value::as_object);
+        let is_named = |name: &String| {
+            told.contains(&format!("`{name}`")) || told.contains(&format!("\"{name}\""))
+        };
+        let names_option = properties.is_some_and(|known| known.keys().any(is_named));
+        if names_option || lacks(&error).is_some() { Ok(()) } else { Err(chain(&error)) }
     }
 
     /// What the machine lacks for this engine, if anything.

@@ -97,10 +97,10 @@ pub enum HostError {
         path: PathBuf,
         /// The plugin.
         id: String,
-        /// Its major version.
-        found: u32,
-        /// The host's major version.
-        host: u32,
+        /// Its version.
+        found: String,
+        /// The host's version.
+        host: String,
     },
     /// A panic of the plugin would end the process.
     #[error(
@@ -122,12 +122,21 @@ pub enum HostError {
         reason: String,
     },
     /// The library's types or its root module do not fit.
-    #[error("plugin `{}` does not fit this program: {reason}\nhint: build it with this program's azr-plugin", path.display())]
+    #[error(
+        "plugin `{id}` ({}) was built for plugin ABI {found} and does not fit this program, which has {host}: {reason}\nhint: build it with this program's azr-plugin",
+        path.display()
+    )]
     Header {
         /// The file.
         path: PathBuf,
+        /// The plugin.
+        id: String,
+        /// The version of the ABI that it says it was built for.
+        found: String,
+        /// The host's version.
+        host: String,
         /// What differs.
-        reason: HeaderError,
+        reason: Box<HeaderError>,
     },
     /// What a plugin says about itself is contradictory.
     #[error(

@@ -25,13 +25,9 @@ pub(crate) fn inspect(path: &Path, bytes: &[u8]) -> Result<(Manifest, String), H
     let text = manifest_text(path, &library)?;
     let manifest = Manifest::from_json(&text)
         .map_err(|reason| HostError::Manifest { path: path.into(), reason })?;
-    if manifest.abi_major != bridge::abi_major() {
-        return Err(HostError::AbiVersion {
-            path: path.into(),
-            id: manifest.id,
-            found: manifest.abi_major,
-            host: bridge::abi_major(),
-        });
+    if manifest.abi_major != bridge::abi_version().0 {
+        let (found, host) = abi_versions(&manifest);
+        return Err(HostError::AbiVersion { path: path.into(), id: manifest.id, found, host });
     }
     if manifest.panic != "unwind" {
         return Err(HostError::PanicAbort { path: path.into(), id: manifest.id });
@@ -45,6 +41,12 @@ pub(crate) fn inspect(path: &Path, bytes: &[u8]) -> Result<(Manifest, String), H
         return Err(HostError::Load { path: path.into(), reason });
     }
     Ok((manifest, text))
+}
+
+/// The ABI versions of the plugin and of this program, as messages name them.
+pub(crate) fn abi_versions(manifest: &Manifest) -> (String, String) {
+    let (major, minor) = bridge::abi_version();
+    (format!("{}.{}", manifest.abi_major, manifest.abi_minor), format!("{major}.{minor}"))
 }
 
 /// A shared library for this machine whose segments all lie within the file:

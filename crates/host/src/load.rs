@@ -14,7 +14,7 @@ use azr_plugin::manifest::Manifest;
 use libloading::os::unix::{Library, RTLD_LOCAL, RTLD_NOW};
 use rustix::fs::{MemfdFlags, SealFlags};
 
-use crate::inspect::inspect;
+use crate::inspect::{abi_versions, inspect};
 use crate::{HostError, Origin};
 
 /// Stack of the thread that loads; the layout comparison of an unoptimised build needs 400 KB.
@@ -114,6 +114,9 @@ fn open(path: &Path, image: OwnedFd, manifest: &Manifest) -> Result<Module, Host
         reason: "its entry symbol is null".into(),
     })?;
     // SAFETY: the manifest that `export!` embedded names the static that `export!` generated.
-    unsafe { Module::from_entry(entry, &manifest.id) }
-        .map_err(|reason| HostError::Header { path: path.into(), reason })
+    unsafe { Module::from_entry(entry, &manifest.id) }.map_err(|reason| {
+        let (found, host) = abi_versions(manifest);
+        let (path, id, reason) = (path.into(), manifest.id.clone(), Box::new(reason));
+        HostError::Header { path, id, found, host, reason }
+    })
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use azr_plugin::{Domain, TaskKind};
+use azr_plugin::{Domain, Task, TaskKind};
 
 use crate::{Buffers, Result, SelfPlayConfig, SelfPlayError};
 
@@ -26,6 +26,21 @@ impl Channel {
     /// `<domain>/<kind>`, as metrics have it.
     pub(crate) fn name(&self) -> String {
         format!("{}/{}", self.domain_name, self.kind.name)
+    }
+
+    /// Refuses a task of the domain that no buffer could tell from others.
+    pub(crate) fn check(&self, task: &Task) -> Result<()> {
+        let domain = format!("domain {}", self.domain_name);
+        let kind = &self.kind.name;
+        if task.kind != *kind {
+            let message = format!("a task of kind {kind} says that it is of kind {:?}", task.kind);
+            return Err(SelfPlayError::contract(&domain, message));
+        }
+        if task.key.is_empty() {
+            let message = format!("a task of kind {kind} has no key");
+            return Err(SelfPlayError::contract(&domain, message));
+        }
+        Ok(())
     }
 
     pub(crate) fn buffer<'a>(&self, buffers: &'a Buffers) -> Result<&'a crate::Buffer> {

@@ -139,6 +139,7 @@ fn sample(
         (record.well_formed, record.reason) = (validation.well_formed, validation.reason);
         let (mut is_stored, mut is_repeated, mut is_held_out) = (false, false, false);
         if let Some(task) = &validation.task {
+            channels[rollout.channel].check(task)?;
             record.task_key = Some(task.key.clone());
             is_stored = stage.channels[rollout.channel].buffer(buffers)?.contains(&task.key);
             is_repeated = !seen.insert((rollout.channel, task.key.clone()));

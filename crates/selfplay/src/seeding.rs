@@ -26,6 +26,7 @@ pub(crate) fn seed(
             SelfPlayError::engine(&format!("domain {domain_name}"), "give its seed tasks", source)
         };
         for task in tasks.map_err(fail)? {
+            channel.check(&task)?;
             if stage.held_out.blocks(*domain, &task) {
                 metrics.count(blocked(channel));
                 continue;

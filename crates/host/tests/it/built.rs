@@ -9,25 +9,37 @@ use std::sync::OnceLock;
 pub(crate) fn built() -> &'static Path {
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     BUILT.get_or_init(|| {
-        let scratch = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let (sources, target) = (scratch.join("fixture-sources"), scratch.join("fixtures"));
+        let sources = scratch().join("fixture-sources");
         copy_sources(&crates().join("host/tests/fixtures"), &sources);
-        copy_lock_file(&sources);
-        let output = Command::new(env!("CARGO"))
-            .args(["build", "--offline", "--quiet", "--manifest-path"])
-            .arg(sources.join("Cargo.toml"))
-            .arg("--target-dir")
-            .arg(&target)
-            .env_remove("CARGO_BUILD_TARGET")
-            .output()
-            .unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        target.join("debug")
+        build(&sources, &[])
     })
 }
 
+/// Builds the workspace in `sources`, which uses the versions of ours: they are on this machine already. Returns where
+/// its libraries lie. One target folder serves all fixtures, so that they share what they are made of.
+pub(crate) fn build(sources: &Path, environment: &[(&str, &str)]) -> PathBuf {
+    copy_lock_file(sources);
+    let target = scratch().join("fixtures");
+    let output = Command::new(env!("CARGO"))
+        .args(["build", "--offline", "--quiet", "--manifest-path"])
+        .arg(sources.join("Cargo.toml"))
+        .arg("--target-dir")
+        .arg(&target)
+        .env_remove("CARGO_BUILD_TARGET")
+        .envs(environment.iter().copied())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    target.join("debug")
+}
+
+/// A folder of this build for what tests make.
+pub(crate) fn scratch() -> &'static Path {
+    Path::new(env!("CARGO_TARGET_TMPDIR"))
+}
+
 /// The folder of the workspace's crates; this file is a part of several of them.
-fn crates() -> PathBuf {
+pub(crate) fn crates() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("..")
 }
 
@@ -52,7 +64,6 @@ fn copy_sources(from: &Path, to: &Path) {
     }
 }
 
-/// The fixtures use the versions of the workspace, which are on this machine already.
 fn copy_lock_file(sources: &Path) {
     let ours = sources.join("Cargo.lock");
     let workspace = crates().join("../Cargo.lock");
@@ -63,7 +74,7 @@ fn copy_lock_file(sources: &Path) {
 }
 
 /// Writes a file in one step: tests run as parallel processes.
-fn replace(path: &Path, content: &[u8]) {
+pub(crate) fn replace(path: &Path, content: &[u8]) {
     let copy = tempfile::NamedTempFile::new_in(path.parent().unwrap()).unwrap();
     fs::write(copy.path(), content).unwrap();
     copy.persist(path).unwrap();

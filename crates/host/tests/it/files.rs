@@ -119,7 +119,7 @@ fn a_plugin_for_another_major_abi() {
     let directory = scratch();
     let path = patched(directory.path(), "\"abi_major\":1", "\"abi_major\":2");
     assert_snapshot!(refusal(&path), @r"
-    plugin `azr-fixture-echo` (<dir>/patched.so) was built for plugin ABI 2, this program has 1
+    plugin `azr-fixture-echo` (<dir>/patched.so) was built for plugin ABI 2.1, this program has 1.1
     hint: build it with a matching azr-plugin
     ");
 }
@@ -177,7 +177,7 @@ fn an_abi_header_of_another_version() {
     let path =
         patched(directory.path(), "abi stable library for Rust", "abi stable library for Ruby");
     assert_snapshot!(refusal(&path), @r"
-    plugin `<dir>/patched.so` does not fit this program: it was built with an incompatible version of the plugin library: its entry symbol is no plugin header
+    plugin `azr-fixture-echo` (<dir>/patched.so) was built for plugin ABI 1.1 and does not fit this program, which has 1.1: it was built with an incompatible version of the plugin library: its entry symbol is no plugin header
     hint: build it with this program's azr-plugin
     ");
 }

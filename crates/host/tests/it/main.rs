@@ -9,4 +9,5 @@ mod files;
 mod fixture;
 mod options;
 mod registry;
+mod sdk;
 mod values;

@@ -29,7 +29,7 @@ pub(crate) fn batch<T: Mirror + Clone>(items: &[T]) -> RVec<T::Abi> {
 /// A text of the other side, which is UTF-8 only if its author kept to safe code.
 pub(crate) fn text(abi: RString) -> Result<String> {
     String::from_utf8(abi.into_string().into_bytes()).map_err(|_| {
-        PluginError::new(ErrorCode::Internal, "a text of the other side is no UTF-8")
+        PluginError::new(ErrorCode::Internal, "a text is no UTF-8")
             .with_hint("this is a defect of the plugin: report it to its author")
     })
 }
@@ -44,10 +44,13 @@ pub(crate) fn as_path(bytes: &RVec<u8>) -> &Path {
     Path::new(OsStr::from_bytes(bytes.as_slice()))
 }
 
-/// An answer of the other side as a plain one.
-pub(crate) fn answer<T: Mirror>(result: AbiResult<T::Abi>) -> Result<T> {
+/// An answer of the other side as a plain one; `label` says who answered.
+pub(crate) fn answer<T: Mirror>(label: &str, result: AbiResult<T::Abi>) -> Result<T> {
     match result {
-        RResult::ROk(value) => T::from_abi(value),
+        RResult::ROk(value) => T::from_abi(value).map_err(|error| PluginError {
+            message: format!("{label} answered what cannot be read: {}", error.message),
+            ..error
+        }),
         RResult::RErr(error) => Err(PluginError::from_abi(error)?),
     }
 }
@@ -62,11 +65,7 @@ pub(crate) fn into_answer<T: Mirror>(result: Result<T>) -> AbiResult<T::Abi> {
 
 /// The error for a code that the other side sent and this side does not know.
 pub(crate) fn unknown_code(what: &str, code: Code) -> PluginError {
-    PluginError::new(
-        ErrorCode::Internal,
-        format!("unknown {what} code {} from the other side", code.0),
-    )
-    .with_hint(
+    PluginError::new(ErrorCode::Internal, format!("unknown {what} code {}", code.0)).with_hint(
         "host and plugin were built against different versions of azr: rebuild the older one",
     )
 }

@@ -13,7 +13,7 @@ use azr_abi::abi_stable::abi_stability::abi_checking::check_layout_compatibility
 use azr_abi::abi_stable::library::{AbiHeader, AbiHeaderRef, LibraryError};
 use azr_abi::abi_stable::std_types::{RResult, RStr};
 use azr_abi::abi_stable::type_layout::TypeLayout;
-use azr_abi::{ABI_MAJOR, AbiResult, Services as AbiServices};
+use azr_abi::{ABI_MAJOR, ABI_MINOR, AbiResult, Services as AbiServices};
 
 use crate::{
     Backend, Domain, EngineInfo, EngineKind, Executor, PluginError, Result, RlOptimizer, Services,
@@ -33,9 +33,10 @@ use mirror::{Mirror, answer};
 /// Longest finding of a layout check that is passed on, in characters.
 const MAX_FINDING_CHARS: usize = 300;
 
-/// The major ABI version of this build.
-pub fn abi_major() -> u32 {
-    ABI_MAJOR.parse().unwrap_or_default()
+/// Major and minor version of the ABI of this build.
+pub fn abi_version() -> (u32, u32) {
+    let number = |text: &str| text.parse().unwrap_or_default();
+    (number(ABI_MAJOR), number(ABI_MINOR))
 }
 
 /// Why an entry symbol gives no module.
@@ -101,7 +102,7 @@ impl Module {
     /// # Errors
     /// When the plugin panics or describes an engine in a way that cannot be read.
     pub fn engines(&self) -> Result<Vec<EngineInfo>> {
-        answer(self.module.engines()())
+        answer(&format!("plugin `{}`", self.id), self.module.engines()())
     }
 
     /// Makes a tokenizer; `options` were checked against its schema.

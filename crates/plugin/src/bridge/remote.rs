@@ -23,7 +23,7 @@ use crate::{
 };
 
 pub(crate) fn tokenizer(label: String, object: TokenizerObject) -> Result<Arc<dyn Tokenizer>> {
-    let info = answer(object.info())?;
+    let info = answer(&label, object.info())?;
     Ok(Arc::new(RemoteTokenizer { object, label, info }))
 }
 
@@ -32,7 +32,7 @@ pub(crate) fn backend(label: String, object: BackendObject) -> Arc<dyn Backend> 
 }
 
 pub(crate) fn executor(label: String, object: ExecutorObject) -> Result<Arc<dyn Executor>> {
-    let protections = answer(object.protections())?;
+    let protections = answer(&label, object.protections())?;
     Ok(Arc::new(RemoteExecutor { object, label, protections }))
 }
 
@@ -41,12 +41,12 @@ pub(crate) fn executor_source(object: ExecutorSourceObject) -> Arc<dyn ExecutorS
 }
 
 pub(crate) fn domain(label: String, object: DomainObject) -> Result<Arc<dyn Domain>> {
-    let kinds = answer(object.kinds())?;
+    let kinds = answer(&label, object.kinds())?;
     Ok(Arc::new(RemoteDomain { object, label, kinds }))
 }
 
 pub(crate) fn optimizer(label: String, object: OptimizerObject) -> Result<Arc<dyn RlOptimizer>> {
-    let needs = answer(object.needs())?;
+    let needs = answer(&label, object.needs())?;
     Ok(Arc::new(RemoteOptimizer { object, label, needs }))
 }
 
@@ -71,29 +71,32 @@ impl Tokenizer for RemoteTokenizer {
     }
 
     fn encode(&self, texts: &[String], control: ControlTokens) -> Result<Vec<Vec<u32>>> {
-        let ids: Vec<Vec<u32>> = answer(self.object.encode(batch(texts), control.into_abi()))?;
+        let ids: Vec<Vec<u32>> =
+            answer(&self.label, self.object.encode(batch(texts), control.into_abi()))?;
         expect_len(&self.label, "token sequences", ids.len(), texts.len())?;
         Ok(ids)
     }
 
     fn decode(&self, sequences: &[Vec<u32>], skip_control: bool) -> Result<Vec<String>> {
-        let texts: Vec<String> = answer(self.object.decode(batch(sequences), skip_control))?;
+        let texts: Vec<String> =
+            answer(&self.label, self.object.decode(batch(sequences), skip_control))?;
         expect_len(&self.label, "texts", texts.len(), sequences.len())?;
         Ok(texts)
     }
 
     fn encode_chats(&self, conversations: &[Vec<Message>]) -> Result<Vec<Vec<u32>>> {
-        let ids: Vec<Vec<u32>> = answer(self.object.encode_chats(batch(conversations)))?;
+        let ids: Vec<Vec<u32>> =
+            answer(&self.label, self.object.encode_chats(batch(conversations)))?;
         expect_len(&self.label, "token sequences", ids.len(), conversations.len())?;
         Ok(ids)
     }
 
     fn vocabulary(&self) -> Result<Vec<Vec<u8>>> {
-        answer(self.object.vocabulary())
+        answer(&self.label, self.object.vocabulary())
     }
 
     fn save(&self, directory: &Path) -> Result<()> {
-        answer(self.object.save(path(directory)))
+        answer(&self.label, self.object.save(path(directory)))
     }
 }
 
@@ -108,8 +111,9 @@ impl Backend for RemoteBackend {
             // The mirror of an error always translates; the error is the same either way.
             PluginError::from_abi(error).unwrap_or_else(|unknown| unknown)
         })?;
-        let info = answer(object.info())?;
-        Ok(Box::new(RemotePolicy { object, label: format!("policy of {}", self.label), info }))
+        let label = format!("policy of {}", self.label);
+        let info = answer(&label, object.info())?;
+        Ok(Box::new(RemotePolicy { object, label, info }))
     }
 }
 
@@ -130,10 +134,12 @@ impl Policy for RemotePolicy {
         sink: &dyn CompletionSink,
         context: &dyn CallContext,
     ) -> Result<Vec<Vec<Completion>>> {
-        let completions: Vec<Vec<Completion>> =
-            answer(lend_with_sink(sink, context, |sink, context| {
+        let completions: Vec<Vec<Completion>> = answer(
+            &self.label,
+            lend_with_sink(sink, context, |sink, context| {
                 self.object.generate(batch(requests), sink, context)
-            }))?;
+            }),
+        )?;
         expect_len(&self.label, "groups of completions", completions.len(), requests.len())?;
         for (group, request) in completions.iter().zip(requests) {
             expect_len(&self.label, "completions", group.len(), request.seeds.len())?;
@@ -154,8 +160,10 @@ impl Policy for RemotePolicy {
         requests: &[ScoreRequest],
         context: &dyn CallContext,
     ) -> Result<Vec<Vec<f32>>> {
-        let scores: Vec<Vec<f32>> =
-            answer(lend(context, |context| self.object.score(batch(requests), context)))?;
+        let scores: Vec<Vec<f32>> = answer(
+            &self.label,
+            lend(context, |context| self.object.score(batch(requests), context)),
+        )?;
         expect_len(&self.label, "scored sequences", scores.len(), requests.len())?;
         for (score, request) in scores.iter().zip(requests) {
             expect_len(&self.label, "log-probabilities", score.len(), request.response.len())?;
@@ -168,15 +176,18 @@ impl Policy for RemotePolicy {
         request: &UpdateRequest,
         context: &dyn CallContext,
     ) -> Result<UpdateReport> {
-        answer(lend(context, |context| self.object.update(request.clone().into_abi(), context)))
+        answer(
+            &self.label,
+            lend(context, |context| self.object.update(request.clone().into_abi(), context)),
+        )
     }
 
     fn save(&self, directory: &Path, with_optimizer: bool) -> Result<()> {
-        answer(self.object.save(path(directory), with_optimizer))
+        answer(&self.label, self.object.save(path(directory), with_optimizer))
     }
 
     fn load(&mut self, directory: &Path) -> Result<()> {
-        answer(self.object.load(path(directory)))
+        answer(&self.label, self.object.load(path(directory)))
     }
 }
 
@@ -189,7 +200,7 @@ struct RemoteExecutor {
 impl Executor for RemoteExecutor {
     fn run(&self, jobs: &[Job], context: &dyn CallContext) -> Result<Vec<JobReport>> {
         let reports: Vec<JobReport> =
-            answer(lend(context, |context| self.object.run(batch(jobs), context)))?;
+            answer(&self.label, lend(context, |context| self.object.run(batch(jobs), context)))?;
         expect_len(&self.label, "reports", reports.len(), jobs.len())?;
         for (report, job) in reports.iter().zip(jobs) {
             expect_len(&self.label, "outcomes", report.outcomes.len(), job.calls.len())?;
@@ -228,11 +239,12 @@ impl Domain for RemoteDomain {
     }
 
     fn seed_tasks(&self, kind: &str) -> Result<Vec<Task>> {
-        answer(self.object.seed_tasks(kind.into()))
+        answer(&self.label, self.object.seed_tasks(kind.into()))
     }
 
     fn propose_prompts(&self, requests: &[ProposeRequest]) -> Result<Vec<Prompt>> {
-        let prompts: Vec<Prompt> = answer(self.object.propose_prompts(batch(requests)))?;
+        let prompts: Vec<Prompt> =
+            answer(&self.label, self.object.propose_prompts(batch(requests)))?;
         expect_len(&self.label, "prompts", prompts.len(), requests.len())?;
         Ok(prompts)
     }
@@ -242,27 +254,32 @@ impl Domain for RemoteDomain {
         proposals: &[Proposal],
         context: &dyn CallContext,
     ) -> Result<Vec<Validation>> {
-        let verdicts: Vec<Validation> =
-            answer(lend(context, |context| self.object.validate(batch(proposals), context)))?;
+        let verdicts: Vec<Validation> = answer(
+            &self.label,
+            lend(context, |context| self.object.validate(batch(proposals), context)),
+        )?;
         expect_len(&self.label, "validations", verdicts.len(), proposals.len())?;
         Ok(verdicts)
     }
 
     fn solve_prompts(&self, tasks: &[Task]) -> Result<Vec<Prompt>> {
-        let prompts: Vec<Prompt> = answer(self.object.solve_prompts(batch(tasks)))?;
+        let prompts: Vec<Prompt> = answer(&self.label, self.object.solve_prompts(batch(tasks)))?;
         expect_len(&self.label, "prompts", prompts.len(), tasks.len())?;
         Ok(prompts)
     }
 
     fn grade(&self, answers: &[Answer], context: &dyn CallContext) -> Result<Vec<Grade>> {
-        let grades: Vec<Grade> =
-            answer(lend(context, |context| self.object.grade(batch(answers), context)))?;
+        let grades: Vec<Grade> = answer(
+            &self.label,
+            lend(context, |context| self.object.grade(batch(answers), context)),
+        )?;
         expect_len(&self.label, "grades", grades.len(), answers.len())?;
         Ok(grades)
     }
 
     fn known_answers(&self, tasks: &[Task]) -> Result<Vec<KnownAnswers>> {
-        let known: Vec<KnownAnswers> = answer(self.object.known_answers(batch(tasks)))?;
+        let known: Vec<KnownAnswers> =
+            answer(&self.label, self.object.known_answers(batch(tasks)))?;
         expect_len(&self.label, "sets of known answers", known.len(), tasks.len())?;
         Ok(known)
     }
@@ -280,7 +297,7 @@ impl RlOptimizer for RemoteOptimizer {
     }
 
     fn plan(&self, step: u64, rollouts: &[RolloutSummary]) -> Result<StepPlan> {
-        let plan: StepPlan = answer(self.object.plan(step, batch(rollouts)))?;
+        let plan: StepPlan = answer(&self.label, self.object.plan(step, batch(rollouts)))?;
         for (what, rows) in [("advantage rows", &plan.advantages), ("weight rows", &plan.weights)] {
             expect_len(&self.label, what, rows.len(), rollouts.len())?;
             for (row, rollout) in rows.iter().zip(rollouts) {

@@ -209,7 +209,7 @@ impl Mirror for Validation {
         Ok(Self {
             task: Option::from_abi(abi.task)?,
             well_formed: abi.well_formed,
-            reason: abi.reason.into_string(),
+            reason: text(abi.reason)?,
             measures: more.measures,
         })
     }

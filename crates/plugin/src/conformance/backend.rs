@@ -5,7 +5,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::text::Random;
-use super::{CANCELLATION, Cancelled, CheckFn, Flaw, Maker, Scratch, Verdict, ensure, errs};
+use super::{
+    CANCELLATION, Cancelled, CheckFn, Flaw, Maker, Scratch, Verdict, ensure, errs, no_panic,
+};
 use crate::{
     Backend, Completion, CompletionSink, ErrorCode, FinishReason, GenerateRequest, LossSpec,
     ModelSpec, OptimizerKind, OptimizerSpec, Policy, Quiet, Sampling, ScoreRequest, TrainSequence,
@@ -370,7 +372,23 @@ fn wrong_requests(make: Maker<'_, Subject>) -> Verdict {
     };
     ask("an empty prompt", Vec::new())?;
     ask("an id that the model does not have", vec![info.vocab_size])?;
-    ask("a prompt that is longer than the context", vec![1; info.context_length as usize + 1])?;
+    let long = GenerateRequest {
+        prompt: vec![1; info.context_length as usize + 1],
+        seeds: vec![1],
+        sampling,
+    };
+    match policy.generate(&[long], &Quiet, &Quiet) {
+        Ok(groups) => {
+            let is_full = |sample: &Completion| {
+                sample.tokens.is_empty() && sample.finish == FinishReason::Context
+            };
+            ensure!(
+                groups.iter().flatten().all(is_full),
+                "a prompt that is longer than the context is continued"
+            );
+        }
+        Err(error) => no_panic("a prompt that is longer than the context", &error)?,
+    }
     ensure!(generate(&mut *policy, &[])?.is_empty(), "there are completions of no request");
     Ok(())
 }

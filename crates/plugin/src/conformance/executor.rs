@@ -88,7 +88,7 @@ fn values(make: Maker<'_, dyn Executor>) -> Verdict {
         ("def f(x):\n    return {'k': (x,), 'j': []}\n", "-7", "{'k': (-7,), 'j': []}"),
         ("def f(n):\n    return 2 ** n\n", "100", "1267650600228229401496703205376"),
         ("def f(s):\n    return ' '.join(reversed(s.split()))\n", "'a b c'", "'c b a'"),
-        ("def f():\n    return None\n", "", "None"),
+        ("def f(x, *rest, k=None):\n    return k\n", "0, 1", "None"),
     ] {
         let found = outcome(&*executor, program, call)?;
         ensure!(found == value(expected), "{program}f({call}) is {expected}, not {found:?}");

@@ -3,7 +3,7 @@
 use azr_rl_policy_gradient::Algorithm;
 use azr_selfplay::{Observer, Phase, RolloutPhase, SelfPlayConfig, SelfPlayError, Silent};
 
-use crate::toy::{Call, Toy};
+use crate::toy::{Call, Tasks, Toy};
 use crate::{all_settings, run, small};
 
 #[test]
@@ -244,4 +244,19 @@ fn impossible_runs_are_refused_at_once() {
     assert!(empty.contains("at least one domain"), "{empty}");
     let twice = refusal(Toy { domains: vec!["toy", "toy"], ..Toy::default() }, small());
     assert!(twice.contains("comes up twice"), "{twice}");
+}
+
+#[test]
+fn tasks_that_no_buffer_could_hold_are_refused() {
+    for (tasks, message) in [
+        (Tasks::WithoutKey, "domain toy broke its contract: a task of kind deduction has no key"),
+        (
+            Tasks::OfOtherKind,
+            "domain toy broke its contract: a task of kind deduction says that it is of kind \"seduction\"",
+        ),
+    ] {
+        let mut selfplay = Toy { tasks, ..Toy::default() }.start(small()).unwrap();
+        let error = selfplay.seed(&Silent).and_then(|_| selfplay.step(1, &Silent)).unwrap_err();
+        assert_eq!(error.to_string(), message);
+    }
 }

@@ -52,6 +52,14 @@ pub(crate) enum Waits {
     ForAll,
 }
 
+/// The tasks that proposals become.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tasks {
+    Sound,
+    WithoutKey,
+    OfOtherKind,
+}
+
 /// What comes of validating and grading.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Checks {
@@ -80,6 +88,8 @@ pub(crate) struct Toy {
     pub suffix: &'static str,
     /// Every grade's score is NaN.
     pub nan_scores: bool,
+    /// What is wrong with the tasks of proposals.
+    pub tasks: Tasks,
     /// The policy forgets the last completion of a wave.
     pub short_waves: bool,
     /// What the policy computes on.
@@ -116,6 +126,7 @@ impl Default for Toy {
             solve_chars: 8,
             suffix: "",
             nan_scores: false,
+            tasks: Tasks::Sound,
             short_waves: false,
             device: "cpu (toy)",
             tells: Tells::Nothing,
@@ -264,6 +275,15 @@ impl ToyDomain {
         let [key, subject, payload] = [(); 3].map(|()| number.to_string());
         Task { kind: kind.into(), key, subject, payload }
     }
+
+    fn proposed(&self, kind: &str, number: u64) -> Task {
+        let task = Self::task(kind, number);
+        match self.0.tasks {
+            Tasks::Sound => task,
+            Tasks::WithoutKey => Task { key: String::new(), ..task },
+            Tasks::OfOtherKind => Task { kind: "seduction".into(), ..task },
+        }
+    }
 }
 
 impl Domain for ToyDomain {
@@ -314,7 +334,7 @@ impl Domain for ToyDomain {
                 digits.parse::<u64>().ok().filter(|number| !self.0.rejects_all && number % 5 != 0);
             Validation {
                 reason: if number.is_some() { "ok".into() } else { "Multiple of/5".into() },
-                task: number.map(|number| Self::task(&proposal.kind, number)),
+                task: number.map(|number| self.proposed(&proposal.kind, number)),
                 well_formed: proposal.response.starts_with('<'),
                 measures: number.iter().map(|n| ("size".to_owned(), *n as f64)).collect(),
             }

@@ -56,6 +56,11 @@ pub fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<Located<T>>> {
     Ok(items)
 }
 
+/// Lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write;

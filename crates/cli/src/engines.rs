@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use azr_host::Host;
-use azr_plugin::{Executor, ModelSpec, RlOptimizer};
+use azr_plugin::{Backend, Domain, Executor, ModelSpec, Policy, RlOptimizer, Tokenizer};
 use azr_run::{EngineChoice, RunConfig};
 use azr_selfplay::Engines;
 use serde_json::{Value, json};
+use toml::Table;
 
 use crate::print;
 
@@ -36,34 +37,74 @@ pub(crate) fn host(files: &[PathBuf]) -> Result<Host> {
     Ok(host)
 }
 
-/// Makes every engine that `config` chose, with the model at `model` open.
-pub(crate) fn create(host: &Host, config: &RunConfig, model: &Path) -> Result<Engines> {
+/// Makes every engine that `config` chose, with the model at `model` open, and the executor that its domains have.
+pub(crate) fn create(
+    host: &Host,
+    config: &RunConfig,
+    model: &Path,
+) -> Result<(Engines, Arc<dyn Executor>)> {
     // Cheap engines first, so that a wrong option is told before gigabytes are read.
     let optimizer = optimizer(host, config)?;
-    let backend = host.create_backend(&config.backend.name, options(&config.backend)?)?;
-    let executor = executor(host, &config.executor)?;
-    warn_of_missing_protections(&*executor);
+    let executor = guarded_executor(host, &config.executor)?;
     let mut domains = Vec::new();
-    for (name, table) in &config.domains {
-        let options = serde_json::to_value(table).context("domain options")?;
-        domains.push((name.clone(), host.create_domain(name, options, Arc::clone(&executor))?));
+    for (name, options) in &config.domains {
+        domains.push((name.clone(), domain(host, name, options, &executor)?));
     }
-    let mut tokenizer_options = options(&config.tokenizer)?;
-    tokenizer_options["model"] = json!(model);
-    let tokenizer = host.create_tokenizer(&config.tokenizer.name, tokenizer_options)?;
-    let vocabulary = tokenizer.vocabulary()?;
-    let eos = tokenizer.info().eos;
-    let mut spec = ModelSpec { path: model.to_owned(), vocabulary, eos, learns: true };
-    let policy = backend.open(&spec)?;
+    let mut opener = Opener::new(host, config, model)?;
+    let policy = opener.open(true)?;
     // Checkpoints are loaded into the policy, so that the reference of a resumed run is the same model.
-    spec.learns = false;
-    let reference = optimizer.needs().reference.then(|| backend.open(&spec)).transpose()?;
-    Ok(Engines { tokenizer, policy, reference, domains, optimizer })
+    let reference = optimizer.needs().reference.then(|| opener.open(false)).transpose()?;
+    let tokenizer = opener.tokenizer;
+    Ok((Engines { tokenizer, policy, reference, domains, optimizer }, executor))
+}
+
+/// A backend, and what it opens.
+pub(crate) struct Opener {
+    backend: Arc<dyn Backend>,
+    spec: ModelSpec,
+    pub(crate) tokenizer: Arc<dyn Tokenizer>,
+}
+
+impl Opener {
+    /// The backend and the tokenizer that `config` chose, for the model at `model`.
+    pub(crate) fn new(host: &Host, config: &RunConfig, model: &Path) -> Result<Self> {
+        let backend = host.create_backend(&config.backend.name, options(&config.backend)?)?;
+        let mut tokenizer_options = options(&config.tokenizer)?;
+        tokenizer_options["model"] = json!(model);
+        let tokenizer = host.create_tokenizer(&config.tokenizer.name, tokenizer_options)?;
+        let (vocabulary, eos) = (tokenizer.vocabulary()?, tokenizer.info().eos);
+        let spec = ModelSpec { path: model.to_owned(), vocabulary, eos, learns: true };
+        Ok(Self { backend, spec, tokenizer })
+    }
+
+    /// Opens the model, to train it or only to ask it.
+    pub(crate) fn open(&mut self, learns: bool) -> Result<Box<dyn Policy>> {
+        self.spec.learns = learns;
+        Ok(self.backend.open(&self.spec)?)
+    }
+}
+
+/// The domain `name` with its options.
+pub(crate) fn domain(
+    host: &Host,
+    name: &str,
+    options: &Table,
+    executor: &Arc<dyn Executor>,
+) -> Result<Arc<dyn Domain>> {
+    let options = serde_json::to_value(options).context("domain options")?;
+    Ok(host.create_domain(name, options, Arc::clone(executor))?)
 }
 
 /// The RL optimizer that `config` chose.
 pub(crate) fn optimizer(host: &Host, config: &RunConfig) -> Result<Arc<dyn RlOptimizer>> {
     Ok(host.create_optimizer(&config.optimizer.name, options(&config.optimizer)?)?)
+}
+
+/// The executor that `choice` names; what is missing of its protections is said.
+pub(crate) fn guarded_executor(host: &Host, choice: &EngineChoice) -> Result<Arc<dyn Executor>> {
+    let executor = executor(host, choice)?;
+    warn_of_missing_protections(&*executor);
+    Ok(executor)
 }
 
 /// The executor that `choice` names.

@@ -6,6 +6,7 @@ mod args;
 mod console;
 mod doctor;
 mod engines;
+mod eval;
 mod heldout;
 mod interrupt;
 mod models;
@@ -30,7 +31,7 @@ static ALLOCATOR: worker::Allocator = worker::Allocator;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ending {
     Done,
-    /// Ctrl-C, after a clean checkpoint.
+    /// Ctrl-C, after what was done was saved.
     Interrupted,
 }
 
@@ -43,6 +44,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Train(train) => train::run(&train, &cli.plugins),
         Command::Plan(train) => plan::run(&train, &cli.plugins, cli.format).map(|()| Ending::Done),
+        Command::Eval(eval) => eval::run(&eval, &cli.plugins, cli.format),
         Command::Model(model) => models::run(&model, cli.format).map(|()| Ending::Done),
         Command::Plugins(command) => {
             plugins::run(&command, &cli.plugins, cli.format).map(|()| Ending::Done)
@@ -67,6 +69,7 @@ fn is_usage_error(error: &anyhow::Error) -> bool {
         matches!(cause.downcast_ref(), Some(azr_run::RunError::Config { .. }))
             || matches!(cause.downcast_ref(), Some(azr_selfplay::SelfPlayError::Config { .. }))
             || cause.downcast_ref().is_some_and(azr_host::HostError::is_usage)
+            || cause.downcast_ref().is_some_and(azr_eval::EvalError::is_usage)
             || cause
                 .downcast_ref()
                 .is_some_and(|e: &azr_plugin::PluginError| e.code == ErrorCode::InvalidConfig)

@@ -20,14 +20,8 @@ pub(crate) fn run(arguments: &Train, plugins: &[PathBuf]) -> Result<Ending> {
     let host = engines::host(&config.plugins)?;
     let model = models::local(&config.model, arguments.offline)?;
     print::note(format!("opening {}", model.display()));
-    let engines = engines::create(&host, &config, &model)?;
-    let info = engines.policy.info();
-    print::note(print::escaped(&format!(
-        "{} with {:.1} M parameters on {}",
-        info.family,
-        info.n_parameters as f64 / 1e6,
-        info.device
-    )));
+    let (engines, _) = engines::create(&host, &config, &model)?;
+    print::note(print::escaped(&console::about(&engines.policy.info())));
     // Everything that can be refused is refused before a folder is made.
     let mut sums = BTreeMap::from([("model".to_owned(), content_sha256(&model)?)]);
     let held_out = heldout::read(&config.eval.sets, &mut sums)?;
@@ -35,11 +29,15 @@ pub(crate) fn run(arguments: &Train, plugins: &[PathBuf]) -> Result<Ending> {
     let selfplay = SelfPlay::new(config.selfplay.clone(), engines)?.with_held_out(held_out)?;
     let mut run = match resumed {
         Some(run) => run,
-        None => RunDir::create(&run_path(arguments, &config), &config)?,
+        None => {
+            let path = arguments.run_dir.clone();
+            let path = path.unwrap_or_else(|| free_folder(Path::new("runs"), &config.model));
+            RunDir::create(&path, &config)?
+        }
     };
     run.pin(&sums)?;
     run.save_config(&config)?;
-    interrupt::install()?;
+    interrupt::install("finishing this step, then saving")?;
     steps(&config, run, selfplay, &shown.unwrap_or_default())
 }
 
@@ -192,7 +190,7 @@ fn chosen(arguments: &Train) -> Result<RunConfig> {
         ("save_every", number("save-every", arguments.save_every)?),
         ("selfplay", seed),
         ("backend", engine(&arguments.backend)),
-        ("executor", executor(arguments)),
+        ("executor", executor(arguments.executor.as_deref(), arguments.strict_sandbox)),
         ("optimizer", engine(&arguments.optimizer)),
         ("tokenizer", engine(&arguments.tokenizer)),
         ("domains", domains),
@@ -214,12 +212,12 @@ fn chosen(arguments: &Train) -> Result<RunConfig> {
 }
 
 /// The executor that the flags choose, and what they demand of it.
-fn executor(arguments: &Train) -> Option<Value> {
+pub(crate) fn executor(name: Option<&str>, strict_sandbox: bool) -> Option<Value> {
     let mut table = Table::new();
-    if let Some(name) = &arguments.executor {
-        table.insert("name".to_owned(), name.clone().into());
+    if let Some(name) = name {
+        table.insert("name".to_owned(), name.into());
     }
-    if arguments.strict_sandbox {
+    if strict_sandbox {
         let options = Table::from_iter([("sandbox".to_owned(), Value::from("strict"))]);
         table.insert("options".to_owned(), options.into());
     }
@@ -251,20 +249,17 @@ fn is_shared(option: &str) -> bool {
     options.get(option).is_some()
 }
 
-fn absolute(path: &Path) -> Result<PathBuf> {
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).with_context(|| format!("`{}`", path.display()))
 }
 
-/// `--run-dir`, or the first free `runs/<model>-<n>`.
-fn run_path(arguments: &Train, config: &RunConfig) -> PathBuf {
-    if let Some(path) = &arguments.run_dir {
-        return path.clone();
-    }
-    let name = config.model.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+/// The first free `<folder>/<model>-<n>`.
+pub(crate) fn free_folder(folder: &Path, model: &str) -> PathBuf {
+    let name = model.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
     let model = name.strip_suffix(".gguf").unwrap_or(name);
-    let free = |n: &u32| !Path::new("runs").join(format!("{model}-{n}")).exists();
+    let free = |n: &u32| !folder.join(format!("{model}-{n}")).exists();
     let n = (1..).find(free).unwrap_or(1);
-    Path::new("runs").join(format!("{model}-{n}"))
+    folder.join(format!("{model}-{n}"))
 }
 
 /// Largest resident size of this process so far, where the system tells it.

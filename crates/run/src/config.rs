@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use toml::{Table, Value};
 
-use crate::profiles::{DEFAULT_MODEL, VARIED};
-use crate::{Profile, Result, RunError};
+use crate::profiles::{DEFAULT_MODEL, VARIED, is_nano};
+use crate::{NANO, Profile, Result, RunError};
 
 /// An engine by name, with its own options; the host checks them against the engine's schema.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -93,6 +93,9 @@ impl RunConfig {
         for text in overrides {
             let (key, value) = parse_override(text)?;
             merge(&mut layer, nest(&key, value));
+        }
+        if layer.get("model").and_then(Value::as_str).is_some_and(is_nano) {
+            layer.insert("model".to_owned(), NANO.into());
         }
         let profile = match layer.get("profile").and_then(Value::as_str) {
             Some(name) => name.parse()?,
@@ -216,7 +219,7 @@ fn nest(path: &[String], value: Value) -> Table {
 }
 
 /// Lays `upper` over `lower`: tables merge, everything else is replaced.
-fn merge(lower: &mut Table, upper: Table) {
+pub fn merge(lower: &mut Table, upper: Table) {
     for (key, value) in upper {
         match (lower.get_mut(&key), value) {
             (Some(Value::Table(below)), Value::Table(above)) => merge(below, above),
@@ -279,7 +282,9 @@ mod tests {
         assert_eq!(sets(&["profile=paper"]).unwrap(), RunConfig::of_profile(Profile::Paper));
         assert!(sets(&["profile=pepper"]).is_err());
         assert_eq!(sets(&["model=some"]).unwrap().profile, Profile::Robust);
-        assert_eq!(sets(&["model=nano"]).unwrap(), RunConfig::of_profile(Profile::Nano));
+        for nano in ["model=nano", "model=azr-nano"] {
+            assert_eq!(sets(&[nano]).unwrap(), RunConfig::of_profile(Profile::Nano));
+        }
     }
 
     #[test]

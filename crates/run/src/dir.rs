@@ -21,6 +21,7 @@ const STATE: &str = "state.json";
 const INPUTS: &str = "inputs.json";
 const TASKS: &str = "buffers/tasks.jsonl";
 const SEEDED: &str = "buffers/seeded";
+const CHECKPOINTS: &str = "checkpoints";
 const PLOT: &str = "learning.svg";
 
 /// What a checkpoint says beside weights and optimizer state. Randomness is counter-based, so the step is its position.
@@ -55,7 +56,7 @@ impl RunDir {
         if path.join(CONFIG).exists() {
             return Err(RunError::Exists { path: path.to_owned() });
         }
-        for folder in ["rollouts", "evaluations", "buffers", "checkpoints"] {
+        for folder in ["rollouts", "evaluations", "buffers", CHECKPOINTS] {
             let folder = path.join(folder);
             fs::create_dir_all(&folder).map_err(RunError::io("create", &folder))?;
         }
@@ -65,17 +66,16 @@ impl RunDir {
         Ok(run)
     }
 
+    /// Looks at a run, which may be going on: its configuration, and its newest checkpoint where there is one.
+    pub fn look(path: &Path) -> Result<(RunConfig, Option<(CheckpointState, PathBuf)>)> {
+        let config = read_config(path)?;
+        let newest = newest_checkpoint(path, &config.hash()?)?;
+        Ok((config, newest))
+    }
+
     /// Opens an existing run to go on with it, together with its saved configuration.
     pub fn open(path: &Path) -> Result<(Self, RunConfig)> {
-        let file = path.join(CONFIG);
-        let text = match fs::read_to_string(&file) {
-            Ok(text) => text,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                return Err(RunError::NotARun { path: path.to_owned() });
-            }
-            Err(e) => return Err(RunError::io("read", &file)(e)),
-        };
-        let config = RunConfig::from_toml(&text)?;
+        let config = read_config(path)?;
         let lock = lock(path)?;
         Ok((Self::with(path, &config, lock)?, config))
     }
@@ -263,21 +263,7 @@ impl RunDir {
 
     /// The checkpoint that `latest` names, if there is one.
     pub fn latest_checkpoint(&self) -> Result<Option<(CheckpointState, PathBuf)>> {
-        let pointer = self.checkpoints().join("latest");
-        let name = match fs::read_to_string(&pointer) {
-            Ok(name) => name,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(RunError::io("read", &pointer)(e)),
-        };
-        let folder = self.checkpoints().join(name.trim());
-        let file = folder.join(STATE);
-        let text = fs::read(&file).map_err(RunError::io("read", &file))?;
-        let state: CheckpointState =
-            serde_json::from_slice(&text).map_err(|e| damaged(&file, e.to_string()))?;
-        if state.config_hash != self.config_hash {
-            return Err(damaged(&file, "it belongs to another configuration".to_owned()));
-        }
-        Ok(Some((state, folder)))
+        newest_checkpoint(&self.path, &self.config_hash)
     }
 
     /// Takes back everything after `state.step`, so that the steps that follow are written as if for the first time.
@@ -326,7 +312,7 @@ impl RunDir {
     }
 
     fn checkpoints(&self) -> PathBuf {
-        self.path.join("checkpoints")
+        self.path.join(CHECKPOINTS)
     }
 
     /// Steps of the checkpoint folders, ascending.
@@ -391,6 +377,38 @@ impl RunDir {
     fn unwritable(&self, name: &str, error: &serde_json::Error) -> RunError {
         RunError::Damaged { path: self.path.join(name), line: 0, message: error.to_string() }
     }
+}
+
+fn read_config(path: &Path) -> Result<RunConfig> {
+    let file = path.join(CONFIG);
+    let text = match fs::read_to_string(&file) {
+        Ok(text) => text,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            return Err(RunError::NotARun { path: path.to_owned() });
+        }
+        Err(e) => return Err(RunError::io("read", &file)(e)),
+    };
+    RunConfig::from_toml(&text)
+}
+
+/// The checkpoint of the run in `path` that `latest` names, if there is one.
+fn newest_checkpoint(path: &Path, config_hash: &str) -> Result<Option<(CheckpointState, PathBuf)>> {
+    let checkpoints = path.join(CHECKPOINTS);
+    let pointer = checkpoints.join("latest");
+    let name = match fs::read_to_string(&pointer) {
+        Ok(name) => name,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(RunError::io("read", &pointer)(e)),
+    };
+    let folder = checkpoints.join(name.trim());
+    let file = folder.join(STATE);
+    let text = fs::read(&file).map_err(RunError::io("read", &file))?;
+    let state: CheckpointState =
+        serde_json::from_slice(&text).map_err(|e| damaged(&file, e.to_string()))?;
+    if state.config_hash != config_hash {
+        return Err(damaged(&file, "it belongs to another configuration".to_owned()));
+    }
+    Ok(Some((state, folder)))
 }
 
 /// Takes the folder's lock for the life of the returned file; the kernel releases it even when the process is killed.

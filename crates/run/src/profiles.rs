@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 
 use azr_selfplay::SelfPlayConfig;
@@ -13,6 +14,14 @@ use crate::{EngineChoice, EvalConfig, Result, RunConfig, RunError};
 
 /// Name of the model that is built in, and of the profile that suits it.
 pub const NANO: &str = "nano";
+
+/// Its other name: what it is called outside of this program.
+const AZR_NANO: &str = "azr-nano";
+
+/// Whether `model` means the model that is built in. A path of that name comes first.
+pub fn is_nano(model: &str) -> bool {
+    [NANO, AZR_NANO].contains(&model) && !Path::new(model).exists()
+}
 
 /// The model of a run that names none.
 pub(crate) const DEFAULT_MODEL: &str = NANO;

@@ -144,6 +144,16 @@ pub(crate) fn held_out(set: &SetSummary, is_change: bool) -> String {
     format!("{name} {} ({})", rate(after), kinds.join(", "))
 }
 
+/// The score of each benchmark, where some were taken.
+pub(crate) fn benchmarks(metrics: &BTreeMap<String, f64>) -> Option<String> {
+    let score = |(name, &score): (&String, &f64)| {
+        let suite = name.strip_prefix("benchmark/")?.strip_suffix("/pass_at_1")?;
+        Some(format!("{suite} {}", rate(score)))
+    };
+    let scores: Vec<String> = metrics.iter().filter_map(score).collect();
+    (!scores.is_empty()).then(|| scores.join(" "))
+}
+
 /// What the run was, what it is and how long it took.
 pub(crate) fn ending(set: Option<&SetSummary>, steps: u64, seconds: f64) -> String {
     let time = format!("{steps} steps in {}", duration(seconds));
@@ -253,6 +263,20 @@ mod tests {
         assert_eq!(held_out(&set, false), "held-out 31.0 % (abduction 25.0 %, deduction 37.0 %)");
         let part = SetSummary { is_part: true, ..set };
         assert_eq!(held_out(&part, true), "held-out part 23.4 % → 31.0 %");
+    }
+
+    #[test]
+    fn benchmarks_are_told_by_their_scores() {
+        let metrics = [
+            ("benchmark/gsm8k/pass_at_1", 0.125),
+            ("benchmark/gsm8k/n_items", 8.0),
+            ("benchmark/humaneval+/pass_at_1", 0.5),
+            ("heldout/solve_rate_mean", 0.5),
+        ];
+        let metrics = metrics.map(|(name, value)| (name.to_owned(), value));
+        let said = benchmarks(&BTreeMap::from(metrics.clone()));
+        assert_eq!(said.as_deref(), Some("gsm8k 12.5 % humaneval+ 50.0 %"));
+        assert_eq!(benchmarks(&BTreeMap::from_iter(metrics.into_iter().skip(3))), None);
     }
 
     #[test]

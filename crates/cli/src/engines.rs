@@ -9,7 +9,6 @@ use azr_plugin::{Backend, Domain, Executor, ModelSpec, Policy, RlOptimizer, Toke
 use azr_run::{EngineChoice, RunConfig};
 use azr_selfplay::Engines;
 use serde_json::{Value, json};
-use toml::Table;
 
 use crate::print;
 
@@ -47,8 +46,8 @@ pub(crate) fn create(
     let optimizer = optimizer(host, config)?;
     let executor = guarded_executor(host, &config.executor)?;
     let mut domains = Vec::new();
-    for (name, options) in &config.domains {
-        domains.push((name.clone(), domain(host, name, options, &executor)?));
+    for name in config.domains.keys() {
+        domains.push((name.clone(), domain(host, config, name, &executor)?));
     }
     let mut opener = Opener::new(host, config, model)?;
     let policy = opener.open(true)?;
@@ -84,15 +83,15 @@ impl Opener {
     }
 }
 
-/// The domain `name` with its options.
+/// The domain `name`, with the options that `config` has for it, if any.
 pub(crate) fn domain(
     host: &Host,
+    config: &RunConfig,
     name: &str,
-    options: &Table,
     executor: &Arc<dyn Executor>,
 ) -> Result<Arc<dyn Domain>> {
-    let options = serde_json::to_value(options).context("domain options")?;
-    Ok(host.create_domain(name, options, Arc::clone(executor))?)
+    let options = config.domains.get(name).map_or(Ok(json!({})), serde_json::to_value);
+    Ok(host.create_domain(name, options.context("domain options")?, Arc::clone(executor))?)
 }
 
 /// The RL optimizer that `config` chose.

@@ -40,8 +40,7 @@ fn evaluate(arguments: &Evaluate, plugins: &[PathBuf], format: Format) -> Result
     let executor = engines::guarded_executor(&host, &request.config.executor)?;
     // Broken data are told before a model is opened.
     let suites = suites::open(&request.suites, request.data.as_deref(), |name| {
-        let options = request.config.domains.get(name).cloned().unwrap_or_default();
-        engines::domain(&host, name, &options, &executor)
+        engines::domain(&host, &request.config, name, &executor)
     })?;
     let mut model = Model::open(&host, &request, arguments)?;
     let protocol = match &resumed {

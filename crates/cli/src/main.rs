@@ -3,6 +3,7 @@
 //! Data goes to stdout, everything else to stderr. Nothing here holds logic that a test of a crate could not reach.
 
 mod args;
+mod benchmarks;
 mod console;
 mod doctor;
 mod engines;

@@ -7,11 +7,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 use azr_backend_cpu::PolicyOptions;
 use azr_run::{Evaluations, RunConfig, RunDir, RunError, seconds};
-use azr_selfplay::{SelfPlay, SelfPlayError};
+use azr_selfplay::{Evaluation, SelfPlay, SelfPlayError};
 use azr_weights::models::content_sha256;
 use toml::{Table, Value};
 
 use crate::args::Train;
+use crate::benchmarks::{self, Benchmarks};
 use crate::console::{self, Console};
 use crate::{Ending, engines, heldout, interrupt, models, print};
 
@@ -20,12 +21,14 @@ pub(crate) fn run(arguments: &Train, plugins: &[PathBuf]) -> Result<Ending> {
     let host = engines::host(&config.plugins)?;
     let model = models::local(&config.model, arguments.offline)?;
     print::note(format!("opening {}", model.display()));
-    let (engines, _) = engines::create(&host, &config, &model)?;
+    let (engines, executor) = engines::create(&host, &config, &model)?;
     print::note(print::escaped(&console::about(&engines.policy.info())));
     // Everything that can be refused is refused before a folder is made.
     let mut sums = BTreeMap::from([("model".to_owned(), content_sha256(&model)?)]);
     let held_out = heldout::read(&config.eval.sets, &mut sums)?;
     let shown = held_out.first().map(|set| set.name.clone());
+    let tokenizer = engines.tokenizer.clone();
+    let benchmarks = Benchmarks::open(&host, &config, tokenizer, executor, &mut sums)?;
     let selfplay = SelfPlay::new(config.selfplay.clone(), engines)?.with_held_out(held_out)?;
     let mut run = match resumed {
         Some(run) => run,
@@ -38,7 +41,27 @@ pub(crate) fn run(arguments: &Train, plugins: &[PathBuf]) -> Result<Ending> {
     run.pin(&sums)?;
     run.save_config(&config)?;
     interrupt::install("finishing this step, then saving")?;
-    steps(&config, run, selfplay, &shown.unwrap_or_default())
+    steps(&config, run, selfplay, &benchmarks, &shown.unwrap_or_default())
+}
+
+/// Asks the held-out tasks, all or a part of them, and takes the benchmarks; the answers to these are written down.
+fn evaluate(
+    (selfplay, benchmarks): (&mut SelfPlay, &Benchmarks),
+    (config, run): (&RunConfig, &RunDir),
+    step: u64,
+    asks_all: bool,
+    console: &Console,
+) -> Result<Evaluation> {
+    let evaluate = || -> Result<Evaluation> {
+        let tasks_per_kind = config.eval.tasks_per_kind;
+        let mut evaluation = selfplay.evaluate(step, tasks_per_kind, asks_all, console)?;
+        let scores = benchmarks.take(selfplay.policy_mut(), console)?;
+        scores.record(run, step)?;
+        evaluation.metrics.extend(scores.metrics);
+        evaluation.timings.extend(scores.timings);
+        Ok(evaluation)
+    };
+    evaluate().with_context(|| format!("the evaluation after step {step}"))
 }
 
 /// Runs the steps that are left. `shown` is the held-out set of which the console tells.
@@ -46,6 +69,7 @@ fn steps(
     config: &RunConfig,
     mut run: RunDir,
     mut selfplay: SelfPlay,
+    benchmarks: &Benchmarks,
     shown: &str,
 ) -> Result<Ending> {
     print::note(format!("run folder {}", run.path().display()));
@@ -53,25 +77,32 @@ fn steps(
         print::note("interrupted while the seed tasks were made; `--resume` makes them anew");
         return Ok(Ending::Interrupted);
     };
-    let is_evaluated = config.eval.every > 0 && selfplay.has_held_out();
-    let tasks_per_kind = config.eval.tasks_per_kind;
-    let mut evaluations = Evaluations::new(shown, &run.metrics()?);
+    let is_evaluated =
+        config.eval.every > 0 && (selfplay.has_held_out() || !benchmarks.is_empty());
+    let lines = run.metrics()?;
+    let mut evaluations = Evaluations::new(shown, &lines);
     // At the end as at the start all tasks are asked; between them a part shows where it goes. A run that was
     // interrupted at what is its end now was asked a part.
     let is_end = step == 0 || step >= config.steps;
-    if is_evaluated && is_end && !evaluations.is_whole_at(step) {
-        let evaluation =
-            match selfplay.evaluate(step, tasks_per_kind, true, &Console::that_cancels()) {
-                Err(SelfPlayError::Cancelled) => {
-                    print::note("interrupted during the evaluation; `--resume` makes it anew");
-                    return Ok(Ending::Interrupted);
-                }
-                evaluation => {
-                    evaluation.with_context(|| format!("the evaluation after step {step}"))?
-                }
-            };
-        run.record_evaluation(&evaluation, wall_time())?;
-        evaluations.add(step, &evaluation.metrics);
+    let is_done = match selfplay.has_held_out() {
+        true => evaluations.is_whole_at(step),
+        false => lines.iter().any(|line| line.step == step && has_benchmarks(&line.metrics)),
+    };
+    if is_evaluated && is_end && !is_done {
+        let asked = (&mut selfplay, benchmarks);
+        match evaluate(asked, (config, &run), step, true, &Console::that_cancels()) {
+            Err(error) if benchmarks::is_cancelled(&error) => {
+                print::note("interrupted during the evaluation; `--resume` makes it anew");
+                return Ok(Ending::Interrupted);
+            }
+            evaluation => {
+                let evaluation = evaluation?;
+                run.record_evaluation(&evaluation, wall_time())?;
+                evaluations.add(step, &evaluation.metrics);
+                let scores = console::benchmarks(&evaluation.metrics);
+                scores.iter().for_each(|scores| print::note(print::escaped(scores)));
+            }
+        }
     }
     let console = Console::default();
     if let Some(set) = evaluations.summary() {
@@ -82,9 +113,10 @@ fn steps(
         let mut output = selfplay.step(step, &console).with_context(|| format!("step {step}"))?;
         let is_last = step == config.steps;
         let is_due = is_evaluated && (is_last || step.is_multiple_of(config.eval.every));
-        let evaluation =
-            is_due.then(|| selfplay.evaluate(step, tasks_per_kind, is_last, &console)).transpose();
-        let evaluation = evaluation.with_context(|| format!("the evaluation after step {step}"))?;
+        let mut evaluation = || {
+            evaluate((&mut selfplay, benchmarks), (config, &run), step, is_last, &console)
+        };
+        let evaluation = if is_due { Some(evaluation()?) } else { None };
         output.timings.extend(peak_memory_bytes().map(|n| ("memory/peak_bytes".to_owned(), n)));
         run.record_step(&output, evaluation.as_ref(), wall_time())?;
         let mut line = console::summary(&output, config.steps);
@@ -92,6 +124,8 @@ fn steps(
             evaluations.add(step, &evaluation.metrics);
             let summary = evaluations.summary();
             line.extend(summary.map(|set| format!(" | {}", console::held_out(&set, true))));
+            let scores = console::benchmarks(&evaluation.metrics);
+            line.extend(scores.map(|scores| format!(" | {scores}")));
         }
         print::note(print::escaped(&line));
         for alarm in &output.alarms {
@@ -115,6 +149,11 @@ fn steps(
     let ending = console::ending(evaluations.summary().as_ref(), step, seconds(&run.metrics()?));
     print::note(print::escaped(&format!("{ending}; report in {}", report.display())));
     Ok(Ending::Done)
+}
+
+/// Whether benchmarks are among these metrics.
+fn has_benchmarks(metrics: &BTreeMap<String, f64>) -> bool {
+    console::benchmarks(metrics).is_some()
 }
 
 /// Unix time in seconds.
@@ -203,6 +242,7 @@ fn chosen(arguments: &Train) -> Result<RunConfig> {
         config.model = absolute(Path::new(&config.model))?.to_string_lossy().into_owned();
     }
     config.plugins = config.plugins.iter().map(|file| absolute(file)).collect::<Result<_>>()?;
+    config.eval.data = config.eval.data.as_deref().map(absolute).transpose()?;
     for set in &mut config.eval.sets {
         if !heldout::is_built_in(set) && Path::new(set.as_str()).exists() {
             *set = absolute(Path::new(set.as_str()))?.to_string_lossy().into_owned();

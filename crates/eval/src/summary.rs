@@ -58,6 +58,24 @@ impl Summary {
             reasons,
         })
     }
+
+    /// The same as metrics of a run: `benchmark/<suite>/pass_at_<k>`, `…/n_items` and the rates.
+    pub fn metrics(&self) -> BTreeMap<String, f64> {
+        let mut metrics = BTreeMap::new();
+        let mut set = |name: &str, value: f64| {
+            metrics.insert(format!("benchmark/{}/{name}", self.suite), value);
+        };
+        for (k, estimate) in &self.pass_at {
+            set(&format!("pass_at_{k}"), estimate.value);
+        }
+        set("n_items", self.n_items as f64);
+        set("answered_rate", self.answered_rate);
+        set("truncated_rate", self.truncated_rate);
+        if let Some(mean) = self.tokens_mean {
+            set("tokens_mean", mean);
+        }
+        metrics
+    }
 }
 
 /// Right samples of an item.
@@ -101,6 +119,10 @@ pub(crate) mod tests {
         assert!((summary.answered_rate - 2.0 / 3.0).abs() < 1e-12);
         assert_eq!((summary.truncated_rate, summary.tokens_mean), (0.5, Some(10.0)));
         assert_eq!(summary.reasons, BTreeMap::from([("ok".into(), 3), ("wrong".into(), 3)]));
+        let metrics = summary.metrics();
+        assert_eq!(metrics["benchmark/sums/n_items"], 3.0);
+        assert_eq!(metrics["benchmark/sums/pass_at_2"], summary.pass_at[&2].value);
+        assert_eq!(metrics.len(), 6);
         assert_eq!(Summary::new("sums", &[], &protocol), None);
         let text = serde_json::to_string(&summary).unwrap();
         assert_eq!(serde_json::from_str::<Summary>(&text).unwrap(), summary);

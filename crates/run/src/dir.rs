@@ -170,6 +170,11 @@ impl RunDir {
         self.append_metrics(&MetricsLine { step: output.step, wall_time, metrics })
     }
 
+    /// Writes the answers of the evaluation after `step` to a benchmark, before the line of the step.
+    pub fn record_answers<T: Serialize>(&self, step: u64, suite: &str, answers: &[T]) -> Result<()> {
+        self.write_lines("evaluations", &format!("{}.{suite}", records_name(step)), answers)
+    }
+
     fn append_metrics(&self, line: &MetricsLine) -> Result<()> {
         self.metrics_log().append(std::slice::from_ref(line))?;
         self.append_event(line)
@@ -185,12 +190,16 @@ impl RunDir {
     }
 
     fn write_records(&self, folder: &str, step: u64, records: &[RolloutRecord]) -> Result<()> {
+        self.write_lines(folder, &records_name(step), records)
+    }
+
+    fn write_lines<T: Serialize>(&self, folder: &str, name: &str, records: &[T]) -> Result<()> {
         let mut lines = Vec::new();
         for record in records {
             serde_json::to_writer(&mut lines, record).map_err(|e| self.unwritable(folder, &e))?;
             lines.push(b'\n');
         }
-        write_file(&self.path.join(folder).join(format!("step_{step:06}.jsonl")), &lines)
+        write_file(&self.path.join(folder).join(format!("{name}.jsonl")), &lines)
     }
 
     /// Writes `report.md` and its plot, made from everything that was recorded so far; returns the report's path.
@@ -426,9 +435,14 @@ fn damaged(path: &Path, message: String) -> RunError {
     RunError::Damaged { path: path.to_owned(), line: 0, message }
 }
 
-/// The step of `step_000012.jsonl`.
+fn records_name(step: u64) -> String {
+    format!("step_{step:06}")
+}
+
+/// The step of `step_000012.jsonl` and of `step_000012.gsm8k.jsonl`.
 fn records_step(path: &Path) -> Option<u64> {
-    path.file_name()?.to_str()?.strip_prefix("step_")?.strip_suffix(".jsonl")?.parse().ok()
+    let name = path.file_name()?.to_str()?.strip_suffix(".jsonl")?.strip_prefix("step_")?;
+    name.split('.').next()?.parse().ok()
 }
 
 #[cfg(test)]

@@ -98,7 +98,7 @@ fn robust() -> RunConfig {
             learnability_samples: 4,
             ..SelfPlayConfig::robust()
         },
-        eval: EvalConfig { every: 10, sets: Vec::new(), tasks_per_kind: 0 },
+        eval: EvalConfig { every: 10, ..EvalConfig::default() },
         tokenizer: EngineChoice::named("hf"),
         backend: EngineChoice::named("cpu"),
         executor: EngineChoice::named("auto"),
@@ -161,6 +161,7 @@ fn nano() -> RunConfig {
             every: 10,
             sets: vec!["heldout".to_owned(), "cruxeval".to_owned()],
             tasks_per_kind: 50,
+            ..EvalConfig::default()
         },
         optimizer,
         domains: BTreeMap::from([("code".to_owned(), code)]),

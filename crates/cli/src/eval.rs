@@ -6,15 +6,18 @@ mod show;
 pub(crate) mod suites;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use anyhow::{Context, Result};
 use args::{Eval, EvalCommand, Evaluate, Style};
 use azr_eval::suites::Opened;
 use azr_eval::{
-    Asker, EvalDir, EvalError, Evaluation, ModelSetup, PolicyAsker, PromptStyle, Protocol, Setup,
-    SuiteSetup, Summary,
+    Asker, EvalDir, EvalError, Evaluation, ModelSetup, PolicyAsker, PromptStyle, Protocol,
+    ServerAsker, ServerOptions, Setup, SuiteSetup, Summary,
 };
+use azr_host::Host;
 use azr_plugin::{Executor, Policy, Tokenizer};
+use azr_weights::models::content_sha256;
 use request::Request;
 
 use crate::args::Format;
@@ -45,7 +48,7 @@ fn evaluate(arguments: &Evaluate, plugins: &[PathBuf], format: Format) -> Result
     let mut model = Model::open(&host, &request, arguments)?;
     let protocol = match &resumed {
         Some(dir) => dir.setup().protocol.clone(),
-        None => protocol(arguments, model.style(arguments.style)),
+        None => protocol(arguments, style(arguments.style, model.has_chat_template())),
     };
     protocol.validate()?;
     let suite_setup =
@@ -63,7 +66,7 @@ fn evaluate(arguments: &Evaluate, plugins: &[PathBuf], format: Format) -> Result
             dir
         }
         None => {
-            let free = || train::free_folder(Path::new("evals"), &model.name);
+            let free = || train::free_folder(Path::new("evals"), &request.name);
             EvalDir::create(&arguments.out.clone().unwrap_or_else(free), setup)?
         }
     };
@@ -111,48 +114,65 @@ fn take(
 
 /// What is evaluated.
 struct Model {
-    /// What its results are named after.
-    name: String,
     setup: ModelSetup,
     kind: Kind,
 }
 
 enum Kind {
-    Local(Box<dyn Policy>, std::sync::Arc<dyn Tokenizer>),
+    Local(Box<dyn Policy>, Arc<dyn Tokenizer>),
+    Server(ServerAsker),
 }
 
 impl Model {
-    fn open(host: &azr_host::Host, request: &Request, arguments: &Evaluate) -> Result<Self> {
+    fn open(host: &Host, request: &Request, arguments: &Evaluate) -> Result<Self> {
+        let Some(server) = &request.server else { return Self::local(host, request, arguments) };
+        let mut options = ServerOptions::new(&server.url);
+        options.concurrency = arguments.concurrency.into();
+        options.key = arguments.api_key_env.as_deref().map(request::key).transpose()?;
+        options.model.clone_from(&server.model);
+        let setup = ModelSetup::Server { url: server.url.clone(), model: server.model.clone() };
+        Ok(Self { setup, kind: Kind::Server(ServerAsker::new(options)) })
+    }
+
+    fn local(host: &Host, request: &Request, arguments: &Evaluate) -> Result<Self> {
         let path = models::local(&request.config.model, arguments.offline)?;
         print::note(format!("opening {}", path.display()));
-        let mut sha256 = azr_weights::models::content_sha256(&path)?;
+        let mut sha256 = content_sha256(&path)?;
         let mut opener = engines::Opener::new(host, &request.config, &path)?;
         let mut policy = opener.open(request.adapters.is_some())?;
         if let Some(adapters) = &request.adapters {
             policy.load(adapters)?;
-            sha256 = format!("{sha256}+{}", azr_weights::models::content_sha256(adapters)?);
+            sha256 = format!("{sha256}+{}", content_sha256(adapters)?);
         }
         print::note(print::escaped(&console::about(&policy.info())));
-        Ok(Self {
-            name: request.name.clone(),
-            setup: ModelSetup::Local { name: request.name.clone(), sha256 },
-            kind: Kind::Local(policy, opener.tokenizer),
-        })
+        let setup = ModelSetup::Local { name: request.name.clone(), sha256 };
+        Ok(Self { setup, kind: Kind::Local(policy, opener.tokenizer) })
     }
 
-    fn style(&self, style: Option<Style>) -> PromptStyle {
-        let Kind::Local(_, tokenizer) = &self.kind;
-        match style.unwrap_or(Style::Auto) {
-            Style::Completion => PromptStyle::Completion,
-            Style::Chat => PromptStyle::Chat,
-            Style::Auto if tokenizer.info().has_chat_template => PromptStyle::Chat,
-            Style::Auto => PromptStyle::Completion,
+    fn has_chat_template(&self) -> bool {
+        match &self.kind {
+            Kind::Local(_, tokenizer) => tokenizer.info().has_chat_template,
+            Kind::Server(_) => true,
         }
     }
 
     fn asker(&mut self) -> Box<dyn Asker + '_> {
-        let Kind::Local(policy, tokenizer) = &mut self.kind;
-        Box::new(PolicyAsker { policy: policy.as_mut(), tokenizer: &**tokenizer })
+        match &mut self.kind {
+            Kind::Local(policy, tokenizer) => {
+                Box::new(PolicyAsker { policy: policy.as_mut(), tokenizer: &**tokenizer })
+            }
+            Kind::Server(asker) => Box::new(asker),
+        }
+    }
+}
+
+/// The style that is asked for; by itself a conversation where the model can have one.
+pub(crate) fn style(asked: Option<Style>, has_chat_template: bool) -> PromptStyle {
+    match asked.unwrap_or(Style::Auto) {
+        Style::Completion => PromptStyle::Completion,
+        Style::Chat => PromptStyle::Chat,
+        Style::Auto if has_chat_template => PromptStyle::Chat,
+        Style::Auto => PromptStyle::Completion,
     }
 }
 

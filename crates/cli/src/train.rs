@@ -52,7 +52,7 @@ fn evaluate(
     asks_all: bool,
     console: &Console,
 ) -> Result<Evaluation> {
-    let evaluate = || -> Result<Evaluation> {
+    let mut evaluate = || -> Result<Evaluation> {
         let tasks_per_kind = config.eval.tasks_per_kind;
         let mut evaluation = selfplay.evaluate(step, tasks_per_kind, asks_all, console)?;
         let scores = benchmarks.take(selfplay.policy_mut(), console)?;
@@ -77,8 +77,7 @@ fn steps(
         print::note("interrupted while the seed tasks were made; `--resume` makes them anew");
         return Ok(Ending::Interrupted);
     };
-    let is_evaluated =
-        config.eval.every > 0 && (selfplay.has_held_out() || !benchmarks.is_empty());
+    let is_evaluated = config.eval.every > 0 && (selfplay.has_held_out() || !benchmarks.is_empty());
     let lines = run.metrics()?;
     let mut evaluations = Evaluations::new(shown, &lines);
     // At the end as at the start all tasks are asked; between them a part shows where it goes. A run that was
@@ -113,9 +112,8 @@ fn steps(
         let mut output = selfplay.step(step, &console).with_context(|| format!("step {step}"))?;
         let is_last = step == config.steps;
         let is_due = is_evaluated && (is_last || step.is_multiple_of(config.eval.every));
-        let mut evaluation = || {
-            evaluate((&mut selfplay, benchmarks), (config, &run), step, is_last, &console)
-        };
+        let mut evaluation =
+            || evaluate((&mut selfplay, benchmarks), (config, &run), step, is_last, &console);
         let evaluation = if is_due { Some(evaluation()?) } else { None };
         output.timings.extend(peak_memory_bytes().map(|n| ("memory/peak_bytes".to_owned(), n)));
         run.record_step(&output, evaluation.as_ref(), wall_time())?;

@@ -74,3 +74,18 @@ pub trait Asker {
         context: &dyn CallContext,
     ) -> Result<Vec<Vec<Response>>>;
 }
+
+impl<A: Asker + ?Sized> Asker for &mut A {
+    fn wave(&self) -> usize {
+        (**self).wave()
+    }
+
+    fn ask(
+        &mut self,
+        questions: &[Question],
+        sampling: Sampling,
+        context: &dyn CallContext,
+    ) -> Result<Vec<Vec<Response>>> {
+        (**self).ask(questions, sampling, context)
+    }
+}

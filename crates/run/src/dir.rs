@@ -171,7 +171,12 @@ impl RunDir {
     }
 
     /// Writes the answers of the evaluation after `step` to a benchmark, before the line of the step.
-    pub fn record_answers<T: Serialize>(&self, step: u64, suite: &str, answers: &[T]) -> Result<()> {
+    pub fn record_answers<T: Serialize>(
+        &self,
+        step: u64,
+        suite: &str,
+        answers: &[T],
+    ) -> Result<()> {
         self.write_lines("evaluations", &format!("{}.{suite}", records_name(step)), answers)
     }
 

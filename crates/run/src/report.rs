@@ -84,8 +84,7 @@ impl Evaluations {
 
 /// Seconds that seeding, steps and evaluations took, without what lay between sessions.
 pub fn seconds(lines: &[MetricsLine]) -> f64 {
-    let parts =
-        ["time/step_s", "time/evaluate_s", "time/grade_evaluation_s", "time/benchmark_s"];
+    let parts = ["time/step_s", "time/evaluate_s", "time/grade_evaluation_s", "time/benchmark_s"];
     lines.iter().flat_map(|line| parts.iter().filter_map(|part| line.metrics.get(*part))).sum()
 }
 
@@ -148,9 +147,8 @@ pub(crate) fn plot(lines: &[MetricsLine]) -> String {
         let (title, y_label) = (format!("held-out set {set}"), "solve rate (%)".to_owned());
         panels.push(Panel { title, x_label: x_label(), y_label, curves });
     }
-    let score = |suite: &String| {
-        curve(suite, &|line| Some(100.0 * line.metrics.get(&score_name(suite))?))
-    };
+    let score =
+        |suite: &String| curve(suite, &|line| Some(100.0 * line.metrics.get(&score_name(suite))?));
     let curves: Vec<Curve> = suites(lines).iter().map(score).collect();
     if !curves.is_empty() {
         let (title, y_label) = ("benchmarks".to_owned(), "pass@1 (%)".to_owned());
@@ -266,9 +264,7 @@ fn benchmarks(out: &mut String, lines: &[MetricsLine]) {
 /// Names of the benchmarks: `benchmark/<suite>/pass_at_1`.
 fn suites(lines: &[MetricsLine]) -> BTreeSet<String> {
     let names = lines.iter().flat_map(|line| line.metrics.keys());
-    let suite = |name: &String| {
-        Some(name.strip_prefix(BENCHMARK)?.strip_suffix(SCORE)?.to_owned())
-    };
+    let suite = |name: &String| Some(name.strip_prefix(BENCHMARK)?.strip_suffix(SCORE)?.to_owned());
     names.filter_map(suite).collect()
 }
 

@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
-use azr_eval::{EvalError, Setup};
-use azr_run::{RunConfig, RunDir, RunError};
+use azr_eval::{EvalError, ServerAsker, ServerOptions, Setup};
+use azr_run::{Profile, RunConfig, RunDir, RunError};
 use serde::{Deserialize, Serialize};
 use toml::{Table, Value};
 
-use super::args::Evaluate;
-use crate::train;
+use super::args::{Evaluate, Style};
+use crate::{heldout, train};
 
 /// What a user asked for, beside the protocol.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -21,8 +21,17 @@ pub(super) struct Request {
     pub(super) data: Option<PathBuf>,
     /// Folder with the adapters that are loaded into the model.
     pub(super) adapters: Option<PathBuf>,
+    /// The server that is asked instead of a model here.
+    pub(super) server: Option<Server>,
     /// Model and engines; nothing else of it counts.
     pub(super) config: RunConfig,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Server {
+    pub(super) url: String,
+    /// The model's name there.
+    pub(super) model: String,
 }
 
 impl Request {
@@ -72,8 +81,10 @@ impl Request {
             config.model =
                 train::absolute(Path::new(&config.model))?.to_string_lossy().into_owned();
         }
+        let server = arguments.against.as_deref().map(|url| server(url, arguments)).transpose()?;
+        let name = server.as_ref().map_or(name, |server| server.model.clone());
         let data = arguments.data.as_deref().map(train::absolute).transpose()?;
-        Ok(Self { name, suites, data, adapters, config })
+        Ok(Self { name, suites, data, adapters, server, config })
     }
 
     /// What an interrupted evaluation was asked for.
@@ -100,9 +111,54 @@ fn of_run(run: &Path) -> Result<(RunConfig, String, Option<PathBuf>)> {
     Ok((config, name, None))
 }
 
+/// The server at `url`, which has the model that is asked for, or only one.
+fn server(url: &str, arguments: &Evaluate) -> Result<Server> {
+    let url = url.to_owned();
+    if let Some(model) = &arguments.server_model {
+        return Ok(Server { url, model: model.clone() });
+    }
+    let mut options = ServerOptions::new(&url);
+    options.key = arguments.api_key_env.as_deref().map(key).transpose()?;
+    let models = ServerAsker::new(options).models()?;
+    match &models[..] {
+        [model] => Ok(Server { url, model: model.clone() }),
+        _ => {
+            let message = format!("`{url}` has {} models: {}", models.len(), models.join(", "));
+            Err(usage(&message, "choose one by `--server-model NAME`"))
+        }
+    }
+}
+
+/// The key in an environment variable.
+pub(super) fn key(variable: &str) -> Result<String> {
+    std::env::var(variable).map_err(|_| {
+        let message = format!("the environment variable `{variable}` holds no key");
+        usage(&message, "set it to the server's key, or leave `--api-key-env` out")
+    })
+}
+
+/// The flags as a layer of a configuration. A style is that of the domains of built-in suites too.
 fn flags(arguments: &Evaluate) -> Table {
-    let model = arguments.model.clone().map(Value::String);
-    model.into_iter().map(|model| ("model".to_owned(), model)).collect()
+    let mut flags = Table::new();
+    let table = |key: &str, value: Value| Value::Table(Table::from_iter([(key.to_owned(), value)]));
+    if let Some(model) = &arguments.model {
+        flags.insert("model".into(), model.clone().into());
+    }
+    let mut style = arguments.style.unwrap_or(Style::Auto);
+    if arguments.against.is_some() {
+        flags.insert("profile".into(), Profile::Robust.to_string().into());
+        style = if style == Style::Completion { style } else { Style::Chat };
+    }
+    let style = match style {
+        Style::Completion => Some("completion"),
+        Style::Chat => Some("chat"),
+        Style::Auto => None,
+    };
+    if let Some(style) = style {
+        let options = table("prompt_style", style.into());
+        flags.insert("domains".into(), table(heldout::DOMAIN, options));
+    }
+    flags
 }
 
 fn usage(message: &str, hint: &str) -> anyhow::Error {

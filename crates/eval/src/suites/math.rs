@@ -5,7 +5,7 @@ mod prompts;
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use azr_answers::{equivalent, extract};
+use azr_answers::{Verdict as Equivalence, compare, extract};
 use azr_plugin::{CallContext, Executor, Prompt};
 use serde::Deserialize;
 
@@ -158,11 +158,13 @@ impl Suite for MathSuite {
             }
             let found = extract(answer.response);
             let gold = &self.items[answer.item].answer;
-            let is_right = found.as_ref().is_some_and(|found| equivalent(gold, found));
-            let reason = match (&found, is_right) {
-                (_, true) => "ok",
-                (Some(_), false) => "wrong",
-                (None, false) => "no_answer",
+            let equivalence = found.as_ref().map(|found| compare(gold, found));
+            let is_right = equivalence == Some(Equivalence::Ok);
+            let reason = match equivalence {
+                Some(Equivalence::Ok) => "ok",
+                Some(Equivalence::Different) => "wrong",
+                Some(Equivalence::Unparsable) => "unreadable",
+                None => "no_answer",
             };
             verdicts.push(Verdict { is_right, reason: reason.into(), answer: found });
             context.progress(verdicts.len() as u64, answers.len() as u64);

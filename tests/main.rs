@@ -8,8 +8,11 @@
 mod bad_input;
 mod cli;
 mod equivalence;
+mod eval;
 mod fixtures;
 mod gpu;
+#[path = "../crates/eval/src/server/loopback.rs"]
+mod loopback;
 mod models;
 mod plugins;
 mod real_model;

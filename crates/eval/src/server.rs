@@ -180,4 +180,6 @@ fn collect(
 }
 
 #[cfg(test)]
+mod loopback;
+#[cfg(test)]
 mod tests;

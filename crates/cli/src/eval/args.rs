@@ -56,7 +56,8 @@ pub(crate) enum Style {
     Auto,
 }
 
-const NEW: [&str; 18] = [
+/// What `--resume` takes from the folder.
+const NEW: [&str; 19] = [
     "model",
     "run",
     "against",
@@ -75,6 +76,7 @@ const NEW: [&str; 18] = [
     "backend",
     "executor",
     "overrides",
+    "strict_sandbox",
 ];
 
 #[derive(Debug, Args)]

@@ -1,87 +1,23 @@
-//! A server of the test's own on the loopback interface, with the faults that servers have.
+//! Servers with the faults that servers have.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
-use std::sync::Mutex;
 use std::time::Instant;
 
 use azr_plugin::{Message, Prompt, PromptBody, Quiet};
-use serde_json::Value;
 
+use super::loopback::{Loopback, Respond, http};
 use super::*;
 use crate::ask::Finish;
 
-/// What is sent for a request: raw bytes, made of the request's line with headers, and its body.
-type Respond = dyn Fn(&str, &Value) -> Vec<u8> + Send + Sync;
-
-/// A server for one test; its thread ends with the process.
-struct Loopback {
-    url: String,
-    /// Heads and bodies of the requests so far.
-    seen: Arc<Mutex<Vec<(String, Value)>>>,
-}
-
-impl Loopback {
-    fn new(respond: Box<Respond>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
-        let seen = Arc::new(Mutex::new(Vec::new()));
-        let (log, respond) = (Arc::clone(&seen), Arc::new(respond));
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let (log, respond) = (Arc::clone(&log), Arc::clone(&respond));
-                std::thread::spawn(move || serve(stream, &log, &**respond));
-            }
-        });
-        Self { url, seen }
-    }
-
-    fn asker(&self) -> ServerAsker {
-        ServerAsker::new(ServerOptions {
-            model: "parrot".into(),
-            key: Some("secret-key".into()),
-            concurrency: 3,
-            timeout: Duration::from_secs(2),
-            retries: 2,
-            backoff: Duration::from_millis(5),
-            ..ServerOptions::new(&self.url)
-        })
-    }
-
-    fn n_seen(&self) -> usize {
-        self.seen.lock().unwrap().len()
-    }
-}
-
-fn serve(mut stream: TcpStream, log: &Mutex<Vec<(String, Value)>>, respond: &Respond) {
-    let mut reader = BufReader::new(stream.try_clone().unwrap());
-    let (mut head, mut length) = (String::new(), 0);
-    loop {
-        let mut line = String::new();
-        if reader.read_line(&mut line).unwrap_or(0) == 0 {
-            return;
-        }
-        let lower = line.to_lowercase();
-        if let Some(n) = lower.strip_prefix("content-length:") {
-            length = n.trim().parse().unwrap();
-        }
-        head.push_str(&line);
-        if line.trim().is_empty() {
-            break;
-        }
-    }
-    let mut body = vec![0; length];
-    reader.read_exact(&mut body).unwrap();
-    let body: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let bytes = respond(&head, &body);
-    log.lock().unwrap().push((head, body));
-    // The client may have gone.
-    let _ = stream.write_all(&bytes);
-}
-
-fn http(status: &str, body: &str) -> Vec<u8> {
-    let n = body.len();
-    format!("HTTP/1.1 {status}\r\ncontent-length: {n}\r\nconnection: close\r\n\r\n{body}").into()
+fn asker(server: &Loopback) -> ServerAsker {
+    ServerAsker::new(ServerOptions {
+        model: "parrot".into(),
+        key: Some("secret-key".into()),
+        concurrency: 3,
+        timeout: Duration::from_secs(2),
+        retries: 2,
+        backoff: Duration::from_millis(5),
+        ..ServerOptions::new(&server.url)
+    })
 }
 
 fn text(text: &str, finish: &str) -> Vec<u8> {
@@ -100,7 +36,7 @@ fn question(id: &str, seeds: &[u64]) -> Question {
 const GREEDY: Sampling = Sampling { temperature: 0.0, top_p: 1.0 };
 
 fn ask(server: &Loopback, questions: &[Question]) -> Result<Vec<Vec<Response>>> {
-    server.asker().ask(questions, GREEDY, &Quiet)
+    asker(server).ask(questions, GREEDY, &Quiet)
 }
 
 /// The words of the error that a server with this one response leads to.
@@ -245,7 +181,7 @@ fn cancelling_does_not_wait_for_the_server() {
         Vec::new()
     }));
     let start = Instant::now();
-    let error = server.asker().ask(&[question("a", &[1])], GREEDY, &Impatient).unwrap_err();
+    let error = asker(&server).ask(&[question("a", &[1])], GREEDY, &Impatient).unwrap_err();
     assert!(error.is_cancelled() && start.elapsed() < Duration::from_secs(10));
 }
 
@@ -265,5 +201,5 @@ fn the_models_of_a_server_are_listed() {
         assert!(head.starts_with("GET /v1/models "), "{head}");
         http("200 OK", r#"{"object": "list", "data": [{"id": "a"}, {"id": "b"}]}"#)
     }));
-    assert_eq!(server.asker().models().unwrap(), ["a", "b"]);
+    assert_eq!(asker(&server).models().unwrap(), ["a", "b"]);
 }

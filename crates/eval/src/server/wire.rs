@@ -266,3 +266,24 @@ fn pause(wait: Duration, is_given_up: &AtomicBool) -> Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use azr_plugin::Prompt;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn whatever_a_server_sends_is_a_response_or_a_failure(body in r#"(\{|\}|\[|\]|"choices":|"text":|"message":|"content":|"a"|null|,|7){0,20}"#) {
+            let body_of = PromptBody::Text(String::new());
+            let prompt = Prompt { body: body_of, stop: vec!["a".into()], max_new_tokens: 1 };
+            let question = Question { id: String::new(), prompt, seeds: vec![0] };
+            let response = parse::<Completion>(body.as_bytes()).and_then(|c| read(c, &question));
+            if let Ok(Response { text, .. }) = response {
+                prop_assert!(!text.contains('a'));
+            }
+        }
+    }
+}

@@ -20,7 +20,8 @@ pub(crate) struct Benchmarks {
     suites: Vec<Opened>,
     protocol: Protocol,
     tokenizer: Arc<dyn Tokenizer>,
-    executor: Arc<dyn Executor>,
+    /// That of each suite.
+    executors: Vec<Arc<dyn Executor>>,
 }
 
 /// What the benchmarks came to after a step.
@@ -46,9 +47,12 @@ impl Benchmarks {
         for Opened { suite, source } in &suites {
             sums.insert(format!("suite `{}`", suite.name()), source.sha256.clone());
         }
+        let executors = suites::executors(&suites, &executor, || {
+            engines::open_executor(host, &config.executor)
+        })?;
         let style = style(None, tokenizer.info().has_chat_template);
         let protocol = Protocol { style, limit: config.eval.limit, ..Protocol::default() };
-        Ok(Self { suites, protocol, tokenizer, executor })
+        Ok(Self { suites, protocol, tokenizer, executors })
     }
 
     /// Whether there are none.
@@ -59,13 +63,13 @@ impl Benchmarks {
     /// Takes all of them.
     pub(crate) fn take(&self, policy: &mut dyn Policy, console: &Console) -> Result<Scores> {
         let (start, mut scores) = (Instant::now(), Scores::default());
-        for Opened { suite, .. } in &self.suites {
+        for (Opened { suite, .. }, executor) in self.suites.iter().zip(&self.executors) {
             let evaluation = Evaluation::new(&**suite, &self.protocol);
             let mut asker = PolicyAsker { policy: &mut *policy, tokenizer: &*self.tokenizer };
             console.started(suite.name(), "tokens", evaluation.most_tokens());
             let mut keep = |_: &[Record]| Ok(());
             let records =
-                evaluation.run(Vec::new(), &mut asker, &*self.executor, &mut keep, console);
+                evaluation.run(Vec::new(), &mut asker, &**executor, &mut keep, console);
             console.finished();
             let records = records.with_context(|| format!("suite {}", suite.name()))?;
             let summary = Summary::new(suite.name(), &records, &self.protocol);

@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
+use azr_executor_auto::{AutoExecutor, AutoOptions};
+use azr_executor_cpython::CpythonExecutor;
 use azr_host::Host;
-use azr_plugin::{Backend, Domain, Executor, ModelSpec, Policy, RlOptimizer, Tokenizer};
+use azr_plugin::{Backend, Domain, Engine, Executor, ModelSpec, Policy, RlOptimizer, Tokenizer};
 use azr_run::{EngineChoice, RunConfig};
 use azr_selfplay::Engines;
 use serde_json::{Value, json};
@@ -104,6 +106,24 @@ pub(crate) fn guarded_executor(host: &Host, choice: &EngineChoice) -> Result<Arc
     let executor = executor(host, choice)?;
     warn_of_missing_protections(&*executor);
     Ok(executor)
+}
+
+/// The executor of benchmarks whose programs import what they like: the full one that `choice` names, without the static
+/// gate that training has. The sandbox is in force all the same.
+pub(crate) fn open_executor(host: &Host, choice: &EngineChoice) -> Result<Arc<dyn Executor>> {
+    let (mut name, mut options) = (choice.name.clone(), options(choice)?);
+    if name == AutoExecutor::NAME {
+        let AutoOptions { full, sandbox, workers, .. } = serde_json::from_value(options)?;
+        name = full.name.unwrap_or_else(|| CpythonExecutor::NAME.to_owned());
+        let of_both = [("sandbox", json!(sandbox)), ("workers", json!(workers))];
+        let of_both = of_both.into_iter().filter(|(_, value)| !value.is_null());
+        let of_both = of_both.map(|(key, value)| (key.to_owned(), value));
+        options = of_both.chain(full.options).collect();
+    }
+    if name == CpythonExecutor::NAME {
+        options["policy"] = json!("open");
+    }
+    Ok(host.create_executor(&name, options)?)
 }
 
 /// The executor that `choice` names.

@@ -45,6 +45,9 @@ fn evaluate(arguments: &Evaluate, plugins: &[PathBuf], format: Format) -> Result
     let suites = suites::open(&request.suites, request.data.as_deref(), |name| {
         engines::domain(&host, &request.config, name, &executor)
     })?;
+    let executors = suites::executors(&suites, &executor, || {
+        engines::open_executor(&host, &request.config.executor)
+    })?;
     let mut model = Model::open(&host, &request, arguments)?;
     let protocol = match &resumed {
         Some(dir) => dir.setup().protocol.clone(),
@@ -73,9 +76,9 @@ fn evaluate(arguments: &Evaluate, plugins: &[PathBuf], format: Format) -> Result
     interrupt::install("stopping; what was graded is kept")?;
     print::note(format!("results in {}", dir.path().display()));
     let mut summaries = Vec::new();
-    for Opened { suite, .. } in &suites {
+    for (Opened { suite, .. }, executor) in suites.iter().zip(&executors) {
         let evaluation = Evaluation::new(&**suite, &dir.setup().protocol);
-        match take(&dir, suite.name(), &evaluation, &mut *model.asker(), &*executor) {
+        match take(&dir, suite.name(), &evaluation, &mut *model.asker(), &**executor) {
             Ok(Some(summary)) => summaries.push(summary),
             Ok(None) => {}
             Err(error) if error.is_cancelled() => {

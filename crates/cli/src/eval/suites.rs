@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use azr_eval::suites::{self, Opened, Source, TaskSuite};
-use azr_plugin::Domain;
+use azr_plugin::{Domain, Executor};
 
 use crate::heldout;
 
@@ -24,6 +24,18 @@ const BUILT_IN: [BuiltIn; 4] = [
     BuiltIn { name: "cruxeval-o", set: "cruxeval", kind: Some("deduction") },
     BuiltIn { name: "cruxeval-i", set: "cruxeval", kind: Some("abduction") },
 ];
+
+/// The executor of each suite: `executor`, or where its programs import what they like, one that lets them.
+pub(crate) fn executors(
+    opened: &[Opened],
+    executor: &Arc<dyn Executor>,
+    open: impl Fn() -> Result<Arc<dyn Executor>>,
+) -> Result<Vec<Arc<dyn Executor>>> {
+    let is_open = opened.iter().any(|opened| opened.runs_programs);
+    let open = if is_open { open()? } else { Arc::clone(executor) };
+    let of = |opened: &Opened| Arc::clone(if opened.runs_programs { &open } else { executor });
+    Ok(opened.iter().map(of).collect())
+}
 
 /// Opens the suites `names`, from the folder `data` where it has their files; `domain` makes a domain by its name.
 pub(crate) fn open(
@@ -58,6 +70,6 @@ impl BuiltIn {
             variant: self.kind.map(|_| variant),
         };
         let suite = TaskSuite::new(self.name, domain(heldout::DOMAIN)?, tasks)?;
-        Ok(Opened { suite: Box::new(suite), source })
+        Ok(Opened { suite: Box::new(suite), source, runs_programs: false })
     }
 }

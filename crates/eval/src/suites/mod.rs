@@ -1,5 +1,6 @@
 //! The benchmarks by name, and where their data are looked for.
 
+pub mod code;
 mod math;
 mod tasks;
 
@@ -32,6 +33,9 @@ pub struct Opened {
     pub suite: Box<dyn Suite>,
     /// Where its items came from.
     pub source: Source,
+    /// Whether it runs programs that import what they like, so that its executor should allow it: the sandbox is in
+    /// force all the same.
+    pub runs_programs: bool,
 }
 
 impl std::fmt::Debug for Opened {
@@ -46,21 +50,47 @@ struct Benchmark {
     name: &'static str,
     /// Names of its file, any of them; each may also end with `.gz`.
     files: &'static [&'static str],
+    /// Whether programs run that import what they like.
+    runs_programs: bool,
     open: fn(&'static str, &Path) -> Result<Box<dyn Suite>>,
 }
 
-const BENCHMARKS: [Benchmark; 7] = [
-    Benchmark { name: "gsm8k", files: &["gsm8k_test.jsonl", "gsm8k.jsonl"], open: math },
-    Benchmark { name: "math500", files: &["math500.jsonl"], open: math },
-    Benchmark { name: "amc23", files: &["amc23.jsonl"], open: math },
-    Benchmark { name: "aime24", files: &["aime24.jsonl"], open: math },
-    Benchmark { name: "aime25", files: &["aime25.jsonl"], open: math },
-    Benchmark { name: "minerva", files: &["minerva_math.jsonl", "minerva.jsonl"], open: math },
-    Benchmark { name: "olympiadbench", files: &["olympiadbench.jsonl"], open: math },
+const BENCHMARKS: [Benchmark; 12] = [
+    of_code("humaneval+", &["HumanEvalPlus.jsonl"], |_, path| boxed(code::humaneval::open(path))),
+    of_code("mbpp+", &["MbppPlus.jsonl"], |_, path| boxed(code::mbpp::open(path))),
+    of_code("cruxeval-o", &["cruxeval.jsonl"], |_, path| boxed(code::cruxeval::open_output(path))),
+    of_code("cruxeval-i", &["cruxeval.jsonl"], |_, path| boxed(code::cruxeval::open_input(path))),
+    of_code("livecodebench-execution", &["livecodebench_execution.jsonl"], |_, path| {
+        boxed(code::livecodebench::open(path))
+    }),
+    of_math("gsm8k", &["gsm8k_test.jsonl", "gsm8k.jsonl"]),
+    of_math("math500", &["math500.jsonl"]),
+    of_math("amc23", &["amc23.jsonl"]),
+    of_math("aime24", &["aime24.jsonl"]),
+    of_math("aime25", &["aime25.jsonl"]),
+    of_math("minerva", &["minerva_math.jsonl", "minerva.jsonl"]),
+    of_math("olympiadbench", &["olympiadbench.jsonl"]),
 ];
 
-fn math(name: &'static str, path: &Path) -> Result<Box<dyn Suite>> {
-    Ok(Box::new(MathSuite::open(name, path)?))
+const fn of_code(
+    name: &'static str,
+    files: &'static [&'static str],
+    open: fn(&'static str, &Path) -> Result<Box<dyn Suite>>,
+) -> Benchmark {
+    Benchmark { name, files, runs_programs: true, open }
+}
+
+const fn of_math(name: &'static str, files: &'static [&'static str]) -> Benchmark {
+    Benchmark {
+        name,
+        files,
+        runs_programs: false,
+        open: |name, path| boxed(MathSuite::open(name, path)),
+    }
+}
+
+fn boxed(suite: Result<impl Suite + 'static>) -> Result<Box<dyn Suite>> {
+    Ok(Box::new(suite?))
 }
 
 /// Names of the benchmarks that are read from files.
@@ -105,7 +135,8 @@ pub fn open(name: &str, data: Option<&Path>, built_in: &[&'static str]) -> Resul
     };
     let file = path.strip_prefix(folder).unwrap_or(&path).display().to_string();
     let source = Source { file, sha256: content_sha256(&path)?, variant: None };
-    Ok(Opened { suite: (benchmark.open)(benchmark.name, &path)?, source })
+    let suite = (benchmark.open)(benchmark.name, &path)?;
+    Ok(Opened { suite, source, runs_programs: benchmark.runs_programs })
 }
 
 impl Benchmark {

@@ -3,6 +3,9 @@
 /// Longer answers are cut: nobody means them.
 const MAX_BYTES: usize = 4096;
 
+/// Boxes that are looked at, from the last one: each may have to be read to the end.
+const MAX_BOXES: usize = 64;
+
 /// What comes before a final answer, in lower case.
 const MARKS: &[&str] = &["answer is:", "answer is", "answer:", "answers are", "answer ="];
 
@@ -32,9 +35,9 @@ pub fn extract(response: &str) -> Option<String> {
 
 fn boxed(response: &str) -> Option<&str> {
     let mut end = response.len();
-    while let Some(at) =
-        ["\\boxed", "\\fbox"].iter().filter_map(|c| response.get(..end)?.rfind(c)).max()
-    {
+    for _ in 0..MAX_BOXES {
+        let before = response.get(..end)?;
+        let at = ["\\boxed", "\\fbox"].iter().filter_map(|command| before.rfind(command)).max()?;
         let rest = response.get(at..)?;
         let rest = rest.trim_start_matches("\\boxed").trim_start_matches("\\fbox");
         let content = if rest.trim_start().starts_with('{') {
@@ -141,6 +144,12 @@ mod tests {
         assert_eq!(found("so $\\boxed 5$.").as_deref(), Some("5"));
         assert_eq!(found("\\boxed{\\{1, 2\\}}").as_deref(), Some("\\{1, 2\\}"));
         assert_eq!(found("\\boxed{} is 4").as_deref(), Some("4"));
+    }
+
+    #[test]
+    fn boxes_without_end_take_no_time() {
+        let answer = found(&"\\boxed{".repeat(100_000)).unwrap();
+        assert_eq!(answer.len(), super::MAX_BYTES);
     }
 
     #[test]

@@ -1,25 +1,12 @@
 //! Whether two trees are the same mathematical object: by what they are first, by their values in the end.
 
-use num_bigint::Sign;
-use num_rational::BigRational;
-use num_traits::{One, Signed};
-
 use crate::Tolerance;
 use crate::identity::{Comparer, has_variables};
-use crate::node::{Bracket, Comparison, Function, Kind, Node};
-use crate::number::Part;
+use crate::node::{Bracket, Comparison, Function, Kind, Node, quotient};
+use crate::plural::{is_list, is_plural, items};
 use crate::real_set;
-use crate::relation::{self, equation};
+use crate::relation::{self, equation, membership};
 use crate::words;
-
-/// The most items that are matched in any order.
-const MAX_ITEMS: usize = 64;
-
-/// The most `±` in one expression.
-const MAX_SIGNS: usize = 4;
-
-/// A number with fewer significant digits is never taken for an approximation.
-const MIN_SIGNIFICANT: usize = 3;
 
 /// Judges answers against a gold answer.
 #[derive(Debug)]
@@ -45,18 +32,21 @@ impl Judge {
         {
             return Some(same);
         }
+        match (membership(gold), membership(answer)) {
+            (Some((_, set)), None) if !is_relation(answer) => return self.same(set, answer),
+            (None, Some((_, set))) if !is_relation(gold) => return self.same(gold, set),
+            _ => {}
+        }
         if is_plural(gold) || is_plural(answer) {
             return self.in_any_order(gold, answer);
         }
         match (gold, answer) {
             (Node::Relation(..), Node::Relation(..)) => relation::same(self, gold, answer),
             (Node::Relation(..), _) => {
-                let value = equation(gold).and_then(|equation| equation.value(answer));
-                value.map_or(Some(false), |value| self.same(value, answer))
+                self.stands_for(gold, answer).map_or(Some(false), |value| self.same(value, answer))
             }
             (_, Node::Relation(..)) => {
-                let value = equation(answer).and_then(|equation| equation.value(gold));
-                value.map_or(Some(false), |value| self.same(gold, value))
+                self.stands_for(answer, gold).map_or(Some(false), |value| self.same(gold, value))
             }
             (Node::Quantity(x, unit), Node::Quantity(y, other)) => {
                 let known = words::unit(unit).is_some() && words::unit(other).is_some();
@@ -68,7 +58,7 @@ impl Judge {
             (other, Node::Quantity(x, unit)) => {
                 self.same(without_unit(other, unit).as_ref().unwrap_or(other), x)
             }
-            (Node::Text(x), Node::Text(y)) => Some(key(x) == key(y)),
+            (Node::Text(x), Node::Text(y)) => Some(key(x) == key(y) && !key(x).is_empty()),
             (Node::Text(text), Node::Variable(name)) | (Node::Variable(name), Node::Text(text)) => {
                 Some(text.trim_matches(|c: char| !c.is_alphanumeric()) == name)
             }
@@ -84,50 +74,14 @@ impl Judge {
         }
     }
 
-    fn values(&self, gold: &Node, answer: &Node) -> Option<bool> {
-        if is_infinite(gold) || is_infinite(answer) {
-            return Some(false);
-        }
-        let (plain_gold, plain_answer) = (without_percent(gold), without_percent(answer));
-        let plain = self.value(plain_gold, plain_answer);
-        // `p%` is `p` and `p / 100`: both are usual.
-        if plain != Some(true) && (plain_gold == gold) != (plain_answer == answer) {
-            return self.value(gold, answer);
-        }
-        plain
-    }
-
-    fn value(&self, gold: &Node, answer: &Node) -> Option<bool> {
-        match self.comparer.same(gold, answer) {
-            Some(false) => Some(self.is_close(gold, answer) == Some(true)),
-            result => result,
-        }
-    }
-
-    /// Whether an answer that is not the same is within the tolerance.
-    fn is_close(&self, gold: &Node, answer: &Node) -> Option<bool> {
-        let allowed = match self.tolerance {
-            Tolerance::Rounded => {
-                let (last, significant) = precision(gold)?;
-                if significant < MIN_SIGNIFICANT {
-                    return None;
-                }
-                last / BigRational::from_integer(2.into())
-            }
-            Tolerance::Absolute(most) => BigRational::from_float(most)?,
-            Tolerance::Relative(most) => {
-                let size = self.comparer.constant(gold)?.rational()?.abs();
-                size * BigRational::from_float(most)?
-            }
-        };
-        if has_variables(gold) || has_variables(answer) {
-            return None;
-        }
-        self.comparer.agree(gold, answer, &|arithmetic, gold, answer| {
-            let difference = arithmetic.subtract_parts(gold.real()?, answer.real()?)?;
-            let square = arithmetic.multiply_parts(&difference, &difference)?;
-            let rest = arithmetic.subtract_parts(&Part::Exact(&allowed * &allowed), &square)?;
-            Some(rest.sign()? != Sign::Minus)
+    /// What an equation stands for beside something that is none.
+    fn stands_for<'n>(&self, relation: &'n Node, other: &Node) -> Option<&'n Node> {
+        let equation = equation(relation)?;
+        // `\sqrt{2} \approx 1.414`: a calculation that is right stands for its first side.
+        equation.named(other).or_else(|| {
+            let constant = !has_variables(equation.head);
+            (constant && self.value(equation.value, equation.head) == Some(true))
+                .then_some(equation.head)
         })
     }
 
@@ -226,26 +180,6 @@ pub(crate) fn key(text: &str) -> String {
     text.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
 }
 
-pub(crate) fn quotient(above: &Node, below: &Node) -> Node {
-    let inverse = Node::apply(Function::Inverse, below.clone());
-    Node::Apply(Function::Product, vec![above.clone(), inverse])
-}
-
-fn is_infinite(node: &Node) -> bool {
-    match node {
-        Node::Infinity => true,
-        Node::Apply(Function::Negate, inner) => inner.iter().any(is_infinite),
-        _ => false,
-    }
-}
-
-fn without_percent(node: &Node) -> &Node {
-    match node {
-        Node::Apply(Function::Percent, inner) => inner.first().unwrap_or(node),
-        _ => node,
-    }
-}
-
 /// `5m` without its last factor, where that is the other answer's unit of one letter.
 fn without_unit(node: &Node, unit: &str) -> Option<Node> {
     let Node::Apply(Function::Product, factors) = node else { return None };
@@ -254,38 +188,8 @@ fn without_unit(node: &Node, unit: &str) -> Option<Node> {
         .then(|| Node::Apply(Function::Product, rest.to_vec()))
 }
 
-/// What the last digit of a decimal number counts, and how many digits are significant.
-fn precision(node: &Node) -> Option<(BigRational, usize)> {
-    match node {
-        Node::Number(number) => number.precision.clone(),
-        Node::Apply(Function::Negate | Function::Degree, inner) => precision(inner.first()?),
-        Node::Apply(Function::Percent, inner) => {
-            let (last, significant) = precision(inner.first()?)?;
-            Some((last / BigRational::from_integer(100.into()), significant))
-        }
-        Node::Apply(Function::Product, factors) => match &factors[..] {
-            [Node::Number(mantissa), Node::Apply(Function::Power, power)] => {
-                let [Node::Number(base), exponent] = &power[..] else { return None };
-                let negative = matches!(exponent, Node::Apply(Function::Negate, _));
-                let exponent = match exponent {
-                    Node::Apply(Function::Negate, inner) => inner.first()?,
-                    other => other,
-                };
-                let Node::Number(exponent) = exponent else { return None };
-                let size = u16::try_from(exponent.value.numer()).ok().filter(|n| *n <= 1000)?;
-                if base.value != BigRational::from_integer(10.into()) {
-                    return None;
-                }
-                let scale = base.value.pow(if negative { -i32::from(size) } else { size.into() });
-                // `3 \times 10^8` has one digit as it stands.
-                let (last, significant) =
-                    mantissa.precision.clone().unwrap_or((BigRational::one(), 1));
-                Some((last * scale, significant))
-            }
-            _ => None,
-        },
-        _ => None,
-    }
+fn is_relation(node: &Node) -> bool {
+    matches!(node, Node::Relation(..))
 }
 
 fn sequence(node: &Node) -> Option<&[Node]> {
@@ -339,59 +243,4 @@ fn is_set(node: &Node) -> bool {
         Node::Collection(Kind::List(_), items) => items.iter().all(is_set),
         _ => false,
     }
-}
-
-fn is_list(node: &Node) -> bool {
-    matches!(node, Node::Collection(Kind::List(_), _))
-}
-
-/// Whether a node stands for several things.
-fn is_plural(node: &Node) -> bool {
-    is_list(node)
-        || matches!(node, Node::Collection(Kind::Set, _))
-        || node.any(&|node| matches!(node, Node::Apply(Function::PlusMinus, _)))
-}
-
-/// What a node stands for, `±` resolved.
-fn items(node: &Node) -> Option<Vec<Node>> {
-    let nodes = match node {
-        Node::Collection(Kind::List(_) | Kind::Set, nodes) => nodes.as_slice(),
-        node => std::slice::from_ref(node),
-    };
-    let mut all = Vec::new();
-    for node in nodes {
-        let signs = count_signs(node);
-        if signs > MAX_SIGNS {
-            return None;
-        }
-        for choice in 0..1_u32 << signs {
-            all.push(with_signs(node, choice, &mut 0));
-        }
-        if all.len() > MAX_ITEMS {
-            return None;
-        }
-    }
-    Some(all)
-}
-
-fn count_signs(node: &Node) -> usize {
-    let own = usize::from(matches!(node, Node::Apply(Function::PlusMinus, _)));
-    own + node.children().iter().map(count_signs).sum::<usize>()
-}
-
-/// The node with the signs of a choice: a bit for each `±` in reading order; `∓` goes against the first.
-fn with_signs(node: &Node, choice: u32, next: &mut u32) -> Node {
-    let minus = match node {
-        Node::Apply(Function::PlusMinus, _) => {
-            *next += 1;
-            choice >> (*next - 1) & 1 == 1
-        }
-        Node::Apply(Function::MinusPlus, _) => choice & 1 == 0,
-        _ => return node.map(|child| with_signs(child, choice, next)),
-    };
-    let function = if minus { Function::Negate } else { Function::Sum };
-    Node::Apply(
-        function,
-        node.children().iter().map(|child| with_signs(child, choice, next)).collect(),
-    )
 }

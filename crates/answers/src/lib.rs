@@ -25,11 +25,13 @@ mod judge;
 mod node;
 mod number;
 mod parse;
+mod plural;
 mod read;
 mod real;
 mod real_set;
 mod relation;
 mod token;
+mod value;
 mod words;
 
 pub use extract::extract;
@@ -63,6 +65,8 @@ impl Verdict {
 /// How far a number may be from the gold one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Tolerance {
+    /// Not at all.
+    Exact,
     /// Half of what the last digit of the gold answer counts, if that is a decimal number (with a point or a power of
     /// ten) of at least three significant digits; else not at all.
     Rounded,
@@ -78,13 +82,14 @@ pub fn equivalent(gold: &str, answer: &str) -> bool {
     compare(gold, answer) == Verdict::Ok
 }
 
-/// Judges an answer. Symmetric but for the tolerance, which is that of the gold answer.
+/// Judges an answer. Symmetric but for the tolerance, which is that of the gold answer, and the letter of a multiple
+/// choice, which the answer may explain: `(C) 12` where the gold answer is `C`.
 #[must_use]
 pub fn compare(gold: &str, answer: &str) -> Verdict {
     compare_within(gold, answer, Tolerance::Rounded)
 }
 
-/// Judges an answer that has to name all of several gold answers, in any order.
+/// Judges an answer that has to name all of several gold answers, in any order: each may be a list itself.
 #[must_use]
 pub fn compare_all<S: AsRef<str>>(golds: &[S], answer: &str, tolerance: Tolerance) -> Verdict {
     let golds: Vec<&str> =

@@ -119,6 +119,12 @@ pub(crate) enum Comparison {
     In,
 }
 
+/// `above / below`
+pub(crate) fn quotient(above: &Node, below: &Node) -> Node {
+    let inverse = Node::apply(Function::Inverse, below.clone());
+    Node::Apply(Function::Product, vec![above.clone(), inverse])
+}
+
 impl Node {
     pub(crate) fn integer(value: impl Into<BigInt>) -> Self {
         let value = BigRational::from_integer(value.into());

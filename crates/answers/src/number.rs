@@ -104,7 +104,7 @@ impl Complex {
 #[derive(Debug)]
 pub(crate) struct Arithmetic<'a> {
     pub(crate) bits: u32,
-    /// Work that is left, in about a microsecond each.
+    /// Work that is left, a few microseconds each.
     pub(crate) budget: &'a Cell<u64>,
 }
 
@@ -308,6 +308,20 @@ impl Arithmetic<'_> {
     pub(crate) fn power_integer(&self, a: &Complex, n: &BigInt) -> Option<Complex> {
         let mut left = n.abs().to_u32().filter(|n| *n <= 1 << 20)?;
         let mut base = if n.is_negative() { self.reciprocal(a)? } else { a.clone() };
+        if let Some(value) = base.rational() {
+            // A power of a fraction in lowest terms is one as well.
+            let bits = value.numer().bits().max(value.denom().bits());
+            if bits * u64::from(left) <= MAX_EXACT_BITS {
+                self.spend(1 + bits * u64::from(left) / 64)?;
+                let power = |value: &BigInt| value.pow(left);
+                return Some(
+                    BigRational::new_raw(power(value.numer()), power(value.denom())).into(),
+                );
+            }
+            if bits > 1 {
+                base = Part::Approximate(Real::from_ratio(value, self.bits)?).into();
+            }
+        }
         let mut result = Complex::integer(1);
         loop {
             if left & 1 == 1 {

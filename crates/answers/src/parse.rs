@@ -1,11 +1,14 @@
-//! From tokens to a tree: lists, relations, sets and units. Arithmetic is in `arithmetic`, brackets in `atom`.
+//! From tokens to a tree: lists, relations, sets and units here, arithmetic, brackets and atoms in modules.
 //!
 //! Every rule is None where the tokens are no such thing. Depth is bounded, no token is read twice by two rules at
 //! one depth, so time grows with length times depth.
 
 mod arithmetic;
 mod atom;
+mod bracket;
 mod number;
+
+use num_bigint::BigInt;
 
 use crate::node::{Comparison, Function, Junction, Kind, Node};
 use crate::token::{Spaced, Token};
@@ -73,6 +76,10 @@ impl Parser {
                     junction = separator;
                 }
                 items.push(parser.item()?);
+            }
+            // `\frac{\pi}{2} + k\pi, k \in \mathbb{Z}`: the domain of a parameter is no item.
+            if items.len() > 1 && !items.iter().all(is_domain) {
+                items.retain(|item| !is_domain(item));
             }
             match items.len() {
                 1 => items.pop(),
@@ -148,7 +155,15 @@ impl Parser {
         if let Some(words) = self.words() {
             return Some(words_node(&words));
         }
-        let value = self.sum()?;
+        let mut value = self.sum()?;
+        // `3 million dollars`
+        while let Some(Token::Word(word) | Token::Text(word)) = self.peek()
+            && let Some(power) = words::scale(word)
+        {
+            self.at += 1;
+            let scale = Node::integer(BigInt::from(10).pow(power));
+            value = Node::Apply(Function::Product, vec![value, scale]);
+        }
         let Some(mut unit) = self.words() else { return Some(value) };
         // What follows a unit only refines it: `m/s^2`, `km per h`.
         loop {
@@ -195,6 +210,15 @@ impl Parser {
             self.at += 1;
         }
         (!words.is_empty()).then(|| words.join(" "))
+    }
+}
+
+fn is_domain(item: &Node) -> bool {
+    match item {
+        Node::Relation(signs, sides) => {
+            signs[..] == [Comparison::In] && matches!(sides[..], [Node::Variable(_), Node::Text(_)])
+        }
+        _ => false,
     }
 }
 

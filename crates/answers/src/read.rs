@@ -10,7 +10,9 @@ pub(crate) fn clean(text: &str) -> &str {
     let mut text = text;
     loop {
         let before = text.len();
-        text = text.trim().trim_end_matches(['.', ',', ';', ':']);
+        text = text.trim();
+        let ends = ["\\,", "\\;", "\\:", "\\!", "\\ ", ".", ",", ";", ":"];
+        text = ends.iter().find_map(|end| text.strip_suffix(end)).unwrap_or(text);
         for (open, close) in
             [("$$", "$$"), ("$", "$"), ("\\(", "\\)"), ("\\[", "\\]"), ("**", "**")]
         {
@@ -42,7 +44,16 @@ pub(crate) fn readings(text: &str) -> Vec<Node> {
         }
     }
     let mut nodes: Vec<Node> = seen.into_iter().filter_map(parse).collect();
-    nodes.extend(prose(text).filter(|_| nodes.is_empty()));
+    if nodes.is_empty() {
+        nodes.extend(prose(text));
+    }
+    // `2a + b, where $a$ is …`: what is explained can be read without it.
+    if nodes.is_empty()
+        && let Some((before, _)) = text.split_once("where")
+    {
+        let before = before.trim_end().trim_end_matches("\\text{");
+        return readings(clean(before));
+    }
     nodes
 }
 
@@ -72,6 +83,8 @@ pub(crate) fn is_choice(gold: &str, answer: &str) -> bool {
     let mut letters = gold.chars();
     let (Some(letter @ 'A'..='J'), None) = (letters.next(), letters.next()) else { return false };
     let answer = without_commands(answer);
-    let named = answer.strip_prefix('(').unwrap_or(&answer).trim_start().strip_prefix(letter);
+    let words = ["Option ", "option ", "Choice ", "choice "];
+    let answer = words.iter().find_map(|word| answer.strip_prefix(word)).unwrap_or(&answer);
+    let named = answer.strip_prefix('(').unwrap_or(answer).trim_start().strip_prefix(letter);
     named.is_some_and(|rest| rest.is_empty() || rest.starts_with([')', '.', ':']))
 }

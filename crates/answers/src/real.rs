@@ -3,10 +3,15 @@
 //! A number is `units * 2^-bits`, known to within `error * 2^-bits`. Every operation rounds its bound up, so that two
 //! numbers whose ranges do not meet are certainly different.
 
+use std::sync::LazyLock;
+
 use num_bigint::{BigInt, Sign};
 use num_integer::Integer;
 use num_rational::BigRational;
 use num_traits::{One, Signed, ToPrimitive, Zero};
+
+/// The most bits after the point: with what functions add, this is within what is kept of π and ln 2.
+pub(crate) const MAX_PLACES: u32 = 3072;
 
 /// The most bits before the point: `2^16000` is a number, what is beyond is not computed with.
 pub(crate) const MAX_WHOLE_BITS: u64 = 16_000;
@@ -169,9 +174,11 @@ impl Real {
         if !self.is_below(256) || !self.is_within(0) {
             return None;
         }
-        let work = self.bits + GUARD + 256;
+        let whole = u32::try_from(self.units.bits()).ok()?.saturating_sub(self.bits);
+        let guard = GUARD + whole;
+        let work = self.bits + guard;
         let quarter: BigInt = pi_units(work) >> 1;
-        let angle = &self.units << (GUARD + 256);
+        let angle = &self.units << guard;
         let doubled: BigInt = &angle * 2 + &quarter;
         let turns = doubled.div_floor(&(&quarter * 2));
         let rest = angle - &turns * &quarter;
@@ -185,7 +192,7 @@ impl Real {
                 }
                 sum += &term;
             }
-            let units = sum >> (GUARD + 256);
+            let units = sum >> guard;
             Self { units, error: &self.error + 4, bits: self.bits }
         };
         let (sine, cosine) = (series(rest.clone(), 2), series(BigInt::one() << work, 1));
@@ -248,16 +255,24 @@ fn odd_series(x: &BigInt, work: u32, alternating: bool) -> BigInt {
     if x.is_negative() { -sum } else { sum }
 }
 
+/// Bits of the constants that are kept.
+const KEPT_BITS: u32 = 4096;
+
 fn ln_2(work: u32) -> BigInt {
-    let third = (BigInt::one() << work) / 3;
-    odd_series(&third, work, false) * 2
+    static LN_2: LazyLock<BigInt> = LazyLock::new(|| {
+        let third = (BigInt::one() << KEPT_BITS) / 3;
+        odd_series(&third, KEPT_BITS, false) * 2
+    });
+    &*LN_2 >> KEPT_BITS.saturating_sub(work)
 }
 
 /// π by Machin's formula, 16 arctan(1/5) - 4 arctan(1/239).
 fn pi_units(work: u32) -> BigInt {
-    let guarded = work + 16;
-    let part = |n: u32| odd_series(&((BigInt::one() << guarded) / n), guarded, true);
-    (part(5) * 16 - part(239) * 4) >> 16
+    static PI: LazyLock<BigInt> = LazyLock::new(|| {
+        let part = |n: u32| odd_series(&((BigInt::one() << KEPT_BITS) / n), KEPT_BITS, true);
+        part(5) * 16 - part(239) * 4
+    });
+    &*PI >> KEPT_BITS.saturating_sub(work)
 }
 
 #[cfg(test)]

@@ -8,8 +8,8 @@ use crate::node::{Comparison, Function, Kind, Node};
 /// `head = value`, the parts between left out.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Equation<'a> {
-    head: &'a Node,
-    value: &'a Node,
+    pub(crate) head: &'a Node,
+    pub(crate) value: &'a Node,
 }
 
 /// What a relation of `=` alone says.
@@ -17,16 +17,24 @@ pub(crate) fn equation(node: &Node) -> Option<Equation<'_>> {
     let Node::Relation(signs, sides) = node else { return None };
     match (signs.iter().all(|sign| *sign == Comparison::Equal), &sides[..]) {
         (true, [head, .., value]) => Some(Equation { head, value }),
-        _ => match (&signs[..], &sides[..]) {
-            ([Comparison::In], [head, value]) => Some(Equation { head, value }),
+        _ => None,
+    }
+}
+
+/// The variable and the set of `x ∈ S`.
+pub(crate) fn membership(node: &Node) -> Option<(&Node, &Node)> {
+    match node {
+        Node::Relation(signs, sides) if signs[..] == [Comparison::In] => match &sides[..] {
+            [head, set] if is_name(head) => Some((head, set)),
             _ => None,
         },
+        _ => None,
     }
 }
 
 impl<'a> Equation<'a> {
     /// The value, where the head only names it. `other` is what it will be compared with.
-    pub(crate) fn value(self, other: &Node) -> Option<&'a Node> {
+    pub(crate) fn named(self, other: &Node) -> Option<&'a Node> {
         if is_name(self.head) {
             return Some(self.value);
         }
@@ -80,6 +88,9 @@ pub(crate) fn same(judge: &Judge, gold: &Node, answer: &Node) -> Option<bool> {
             &difference(y.head, y.value),
             |sign| sign != Sign::NoSign,
         );
+    }
+    if let (Some((x, set)), Some((y, other))) = (membership(gold), membership(answer)) {
+        return if x == y { judge.same(set, other) } else { Some(false) };
     }
     if equation(gold).is_some() || equation(answer).is_some() {
         return Some(false);

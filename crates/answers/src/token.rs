@@ -217,7 +217,10 @@ impl Lexer<'_> {
     fn letters(&mut self, run: String) {
         let before = self.out.last().map(|spaced| &spaced.token);
         let after_number = matches!(before, Some(Token::Number(_) | Token::Symbol('}' | ')')));
-        if run == "U" && matches!(before, Some(Token::Symbol(')' | ']' | '⦄'))) {
+        let number = matches!(before, Some(Token::Number(_))) && !self.space;
+        if number && matches!(run.as_str(), "st" | "nd" | "rd" | "th") {
+            // `8th` is a number as well.
+        } else if run == "U" && matches!(before, Some(Token::Symbol(')' | ']' | '⦄'))) {
             self.symbol('∪');
         } else if run.len() == 1 {
             self.push(Token::Letter(run));
@@ -266,7 +269,15 @@ impl Lexer<'_> {
                 ',' | ';' | ':' | '>' | ' ' => self.space = true,
                 '{' => self.symbol('⦃'),
                 '}' => self.symbol('⦄'),
-                '\\' => self.symbol('⏎'),
+                '\\' => {
+                    // `\\[2pt]` is a row that ends with more space.
+                    if self.peek(0) == Some('[') && self.peek(1).is_some_and(|c| c.is_ascii_digit())
+                    {
+                        self.take_while(|c| c != ']');
+                        self.at += 1;
+                    }
+                    self.symbol('⏎');
+                }
                 '|' => self.symbol('|'),
                 '%' => self.symbol('%'),
                 '(' | ')' | '[' | ']' | '$' => {}
@@ -300,7 +311,7 @@ impl Lexer<'_> {
                 self.braced()?;
                 self.symbol('∎');
             }
-            "hspace" | "vspace" | "phantom" | "label" | "tag" => {
+            "pmod" | "hspace" | "vspace" | "phantom" | "label" | "tag" => {
                 self.braced()?;
             }
             _ if words::GREEK.contains(&name.as_str()) => self.push(Token::Letter(name)),
@@ -317,6 +328,10 @@ impl Lexer<'_> {
             Some(token) => self.push(token),
             None if plain == "," || plain == ";" => self.symbol(','),
             None if plain.is_empty() => self.space = true,
+            // `\text{12 cm}`: without a backslash it holds no further text.
+            None if !plain.contains('\\') && plain.starts_with(|c: char| c.is_ascii_digit()) => {
+                self.out.extend(tokens(plain, self.reading)?);
+            }
             None if command.starts_with("math")
                 && plain.chars().count() == 1
                 && !inner.contains('~') =>

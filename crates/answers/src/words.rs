@@ -52,6 +52,7 @@ pub(crate) const COMMANDS: &[(&str, &str)] = &[
     ("ne", "≠"),
     ("neq", "≠"),
     ("approx", "="),
+    ("equiv", "="),
     ("pm", "±"),
     ("mp", "∓"),
     ("cup", "∪"),
@@ -214,6 +215,18 @@ const UNITS: &[&[&str]] = &[
     &["m/s"],
     &["rad", "radian", "radians"],
 ];
+
+/// The power of ten that a word after a number stands for.
+pub(crate) fn scale(word: &str) -> Option<u32> {
+    match word {
+        "hundred" => Some(2),
+        "thousand" => Some(3),
+        "million" => Some(6),
+        "billion" => Some(9),
+        "trillion" => Some(12),
+        _ => None,
+    }
+}
 
 /// The name of a unit, if it is one that is known.
 pub(crate) fn unit(word: &str) -> Option<&'static str> {

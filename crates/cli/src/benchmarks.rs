@@ -44,7 +44,7 @@ impl Benchmarks {
         let suites = suites::open(&config.eval.suites, config.eval.data.as_deref(), |name| {
             engines::domain(host, config, name, &executor)
         })?;
-        for Opened { suite, source } in &suites {
+        for Opened { suite, source, .. } in &suites {
             sums.insert(format!("suite `{}`", suite.name()), source.sha256.clone());
         }
         let executors = suites::executors(&suites, &executor, || {
@@ -68,8 +68,7 @@ impl Benchmarks {
             let mut asker = PolicyAsker { policy: &mut *policy, tokenizer: &*self.tokenizer };
             console.started(suite.name(), "tokens", evaluation.most_tokens());
             let mut keep = |_: &[Record]| Ok(());
-            let records =
-                evaluation.run(Vec::new(), &mut asker, &**executor, &mut keep, console);
+            let records = evaluation.run(Vec::new(), &mut asker, &**executor, &mut keep, console);
             console.finished();
             let records = records.with_context(|| format!("suite {}", suite.name()))?;
             let summary = Summary::new(suite.name(), &records, &self.protocol);

@@ -263,10 +263,8 @@ fn workload(
     optimizer: &dyn RlOptimizer,
 ) -> Result<Workload> {
     let selfplay = &config.selfplay;
-    let n_kinds = match selfplay.kinds.len() {
-        0 => N_KINDS * config.domains.len(),
-        chosen => chosen,
-    };
+    let n_kinds = if selfplay.kinds.is_empty() { N_KINDS } else { selfplay.kinds.len() };
+    let n_tasks = config.domains.keys().map(|name| n_kinds * selfplay.largest_batch_of(name)).sum();
     let longest = |(name, options): (&String, &toml::Table)| -> Result<usize> {
         if name != "code" {
             return Ok(RESPONSE_TOKENS);
@@ -285,8 +283,8 @@ fn workload(
     Ok(Workload {
         prompt_tokens: selfplay.max_prompt_tokens.min(model.config.context_length),
         response_tokens: longest.into_iter().max().unwrap_or(RESPONSE_TOKENS),
-        n_samples: selfplay.most_samples(n_kinds).max(n_asked),
-        n_sequences: selfplay.most_sequences(n_kinds),
+        n_samples: selfplay.most_samples(n_tasks).max(n_asked),
+        n_sequences: selfplay.most_sequences(n_tasks),
         optimizer: optimizer.plan(0, &[])?.optimizer.kind,
         has_reference: optimizer.needs().reference,
         activations: backend.activations(),

@@ -1,5 +1,7 @@
 //! Task domains: what is proposed, how it is checked, how it is asked and how answers are graded.
 
+use std::collections::BTreeMap;
+
 use crate::{CallContext, Result};
 
 /// One message of a conversation.
@@ -95,6 +97,9 @@ pub struct Validation {
     pub well_formed: bool,
     /// `ok`, or why it was rejected: a short stable word group such as `syntax` or `nondeterministic`; metrics count it.
     pub reason: String,
+    /// How hard a valid task looks, by measures of the domain's own, for example `nodes` of its expression: lower case,
+    /// digits and `_`. Metrics show the mean of each.
+    pub measures: BTreeMap<String, f64>,
 }
 
 /// A model's answer to a task.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use toml::{Table, Value};
 
-use crate::profiles::{DEFAULT_MODEL, VARIED, is_nano};
+use crate::profiles::{CODE, DEFAULT_MODEL, VARIED, is_nano};
 use crate::{NANO, Profile, Result, RunError};
 
 /// An engine by name, with its own options; the host checks them against the engine's schema.
@@ -120,6 +120,10 @@ impl RunConfig {
         let mut defaults = Self::of_profile(profile);
         if let Some(named) = layer.get("domains").and_then(Value::as_table) {
             defaults.domains.retain(|name, _| named.contains_key(name));
+            // The built-in sets hold tasks of this domain.
+            if !named.contains_key(CODE) {
+                defaults.eval.sets.clear();
+            }
         }
         let optimizer = layer.get("optimizer");
         let named = |key| optimizer.and_then(|optimizer| optimizer.get(key));
@@ -289,6 +293,9 @@ mod tests {
         assert_eq!(options.domains["code"]["prompt_style"].as_str(), Some("chat"));
         let math = sets(&["domains.math={}"]).unwrap();
         assert_eq!(math.domains.keys().collect::<Vec<_>>(), ["math"]);
+        assert!(math.eval.sets.is_empty() && !options.eval.sets.is_empty());
+        let named = sets(&["domains.math={}", "eval.sets=['mine.jsonl']"]).unwrap();
+        assert_eq!(named.eval.sets, ["mine.jsonl"]);
     }
 
     #[test]

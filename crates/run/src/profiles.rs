@@ -23,6 +23,9 @@ pub fn is_nano(model: &str) -> bool {
     [NANO, AZR_NANO].contains(&model) && !Path::new(model).exists()
 }
 
+/// The domain of a run that names none, and of the held-out sets that are built in.
+pub(crate) const CODE: &str = "code";
+
 /// The model of a run that names none.
 pub(crate) const DEFAULT_MODEL: &str = NANO;
 
@@ -103,7 +106,7 @@ fn robust() -> RunConfig {
         backend: EngineChoice::named("cpu"),
         executor: EngineChoice::named("auto"),
         optimizer: EngineChoice::named("policy-gradient"),
-        domains: BTreeMap::from([("code".to_owned(), Table::new())]),
+        domains: BTreeMap::from([(CODE.to_owned(), Table::new())]),
     }
 }
 
@@ -125,7 +128,7 @@ fn paper() -> RunConfig {
         steps: 500,
         selfplay: SelfPlayConfig::paper(),
         optimizer,
-        domains: BTreeMap::from([("code".to_owned(), code)]),
+        domains: BTreeMap::from([(CODE.to_owned(), code)]),
         ..robust()
     }
 }
@@ -164,7 +167,7 @@ fn nano() -> RunConfig {
             ..EvalConfig::default()
         },
         optimizer,
-        domains: BTreeMap::from([("code".to_owned(), code)]),
+        domains: BTreeMap::from([(CODE.to_owned(), code)]),
         ..robust()
     }
 }

@@ -16,6 +16,8 @@ pub(crate) struct Channel {
     pub(crate) kind: TaskKind,
     /// Whether it is proposed and solved.
     pub(crate) is_active: bool,
+    /// Proposals per step, and tasks that the solver gets for them; per round of seeding too, for one that is not active.
+    pub(crate) batch_size: usize,
     /// Whether it is filled before the first step: it is active, or an active kind refers to it.
     pub(crate) is_seeded: bool,
 }
@@ -40,7 +42,9 @@ pub(crate) fn channels(
     for (position, (domain_name, domain)) in domains.iter().enumerate() {
         let kinds = domain.kinds();
         let is_active = |kind: &str| {
-            config.kinds.is_empty() || config.kinds.iter().any(|wanted| wanted == kind)
+            let is_chosen =
+                config.kinds.is_empty() || config.kinds.iter().any(|wanted| wanted == kind);
+            is_chosen && config.batch_size_of(domain_name, kind) > 0
         };
         let referred: BTreeSet<String> = kinds
             .iter()
@@ -61,11 +65,16 @@ pub(crate) fn channels(
             }
             let is_active = is_active(&kind.name);
             let is_seeded = is_active || referred.contains(&kind.name);
+            let batch_size = match config.batch_size_of(domain_name, &kind.name) {
+                0 => config.batch_size,
+                size => size,
+            };
             channels.push(Channel {
                 domain: position,
                 domain_name: domain_name.clone(),
                 kind,
                 is_active,
+                batch_size,
                 is_seeded,
             });
         }
@@ -82,7 +91,18 @@ pub(crate) fn channels(
             format!("there are: {}", all.join(", ")),
         ));
     }
-    if channels.is_empty() {
+    let is_known =
+        |name: &str| channels.iter().any(|of| of.domain_name == name || of.name() == name);
+    if let Some(unknown) = config.batch_sizes.keys().find(|name| !is_known(name)) {
+        let all: Vec<String> = channels.iter().map(Channel::name).collect();
+        return Err(SelfPlayError::config(
+            format!(
+                "batch_sizes names {unknown}, which is no domain of this run and no kind of one"
+            ),
+            format!("there are: {}", all.join(", ")),
+        ));
+    }
+    if !channels.iter().any(|channel| channel.is_active) {
         return Err(SelfPlayError::config(
             "there is nothing to propose",
             "choose at least one domain with a task kind",

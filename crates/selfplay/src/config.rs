@@ -14,6 +14,9 @@ pub struct SelfPlayConfig {
     pub seed: u64,
     /// Proposals per (domain, task kind) and step, and tasks that the solver gets for them.
     pub batch_size: usize,
+    /// The same for a domain (`math`) or one kind of it (`math/induction`), where it is another number: the mix of a run
+    /// with several domains. The kind's own counts before its domain's; with 0 a kind is neither proposed nor solved.
+    pub batch_sizes: BTreeMap<String, usize>,
     /// Answers to each of the solver's tasks; at least 1. Optimizers whose advantages compare the answers to one prompt
     /// (`grpo`, `rloo`, `dr_grpo`, `dapo`, `gspo`) need several.
     pub answers_per_task: u32,
@@ -107,6 +110,7 @@ impl SelfPlayConfig {
         Self {
             seed: 0,
             batch_size: 64,
+            batch_sizes: BTreeMap::new(),
             answers_per_task: 1,
             learnability_samples: 8,
             temperature: 1.0,
@@ -136,17 +140,31 @@ impl SelfPlayConfig {
         }
     }
 
-    /// The most samples that one wave of a step is asked for, with this many active task kinds.
-    pub fn most_samples(&self, n_kinds: usize) -> usize {
-        let per_task = self.learnability_samples.max(self.answers_per_task) as usize;
-        n_kinds.saturating_mul(self.batch_size).saturating_mul(per_task)
+    /// Proposals of a kind per step, and tasks that the solver gets for them.
+    pub fn batch_size_of(&self, domain: &str, kind: &str) -> usize {
+        let own = self.batch_sizes.get(&format!("{domain}/{kind}"));
+        *own.or_else(|| self.batch_sizes.get(domain)).unwrap_or(&self.batch_size)
     }
 
-    /// The most sequences of one update, with this many active task kinds.
-    pub fn most_sequences(&self, n_kinds: usize) -> usize {
+    /// The largest batch size that a kind of a domain can have.
+    pub fn largest_batch_of(&self, domain: &str) -> usize {
+        let is_of = |key: &str| key == domain || key.split('/').next() == Some(domain);
+        let named = self.batch_sizes.iter().filter(|(key, _)| is_of(key)).map(|(_, size)| *size);
+        let default = (!self.batch_sizes.contains_key(domain)).then_some(self.batch_size);
+        named.chain(default).max().unwrap_or(self.batch_size)
+    }
+
+    /// The most samples that one wave of a step is asked for, with this many tasks of all kinds.
+    pub fn most_samples(&self, n_tasks: usize) -> usize {
+        let per_task = self.learnability_samples.max(self.answers_per_task) as usize;
+        n_tasks.saturating_mul(per_task)
+    }
+
+    /// The most sequences of one update, with this many tasks of all kinds.
+    pub fn most_sequences(&self, n_tasks: usize) -> usize {
         let reused = if self.reuse_estimates { self.learnability_samples as usize } else { 0 };
         let per_task = usize::from(self.train_proposer) + reused + self.answers_per_task as usize;
-        n_kinds.saturating_mul(self.batch_size).saturating_mul(per_task)
+        n_tasks.saturating_mul(per_task)
     }
 
     /// Refuses settings that make no run.
@@ -329,14 +347,29 @@ mod tests {
     #[test]
     fn a_step_asks_for_no_more_than_it_says() {
         let config = SelfPlayConfig {
-            batch_size: 2,
             learnability_samples: 4,
             answers_per_task: 3,
             ..SelfPlayConfig::default()
         };
-        assert_eq!((config.most_samples(5), config.most_sequences(5)), (40, 40));
+        assert_eq!((config.most_samples(10), config.most_sequences(10)), (40, 40));
         let more = SelfPlayConfig { reuse_estimates: true, answers_per_task: 6, ..config };
-        assert_eq!((more.most_samples(5), more.most_sequences(5)), (60, 110));
+        assert_eq!((more.most_samples(10), more.most_sequences(10)), (60, 110));
+    }
+
+    #[test]
+    fn a_kinds_own_batch_size_counts_before_its_domains() {
+        let sizes =
+            [("math", 8), ("math/induction", 2), ("math/abduction", 0), ("code/induction", 9)];
+        let config = SelfPlayConfig {
+            batch_size: 4,
+            batch_sizes: sizes.map(|(name, size)| (name.to_owned(), size)).into(),
+            ..SelfPlayConfig::default()
+        };
+        let of = |domain, kind| config.batch_size_of(domain, kind);
+        assert_eq!((of("math", "deduction"), of("math", "induction")), (8, 2));
+        assert_eq!((of("math", "abduction"), of("code", "deduction")), (0, 4));
+        let largest = ["math", "code", "sql"].map(|domain| config.largest_batch_of(domain));
+        assert_eq!(largest, [8, 9, 4]);
     }
 
     #[test]

@@ -76,6 +76,12 @@ impl Metrics {
                 format!("{prefix}/valid_rate"),
                 of_kind.iter().map(|p| share(p.task.is_some())),
             );
+            let measured = of_kind.iter().flat_map(|p| &p.measures);
+            let mut by_measure: BTreeMap<&str, Vec<f64>> = BTreeMap::new();
+            measured.for_each(|(name, value)| by_measure.entry(name).or_default().push(*value));
+            for (name, values) in by_measure {
+                self.mean(format!("{prefix}/measure_{}", label(name)), values.into_iter());
+            }
             let rates = || of_kind.iter().filter_map(|p| p.rollout.record.solve_rate);
             let function = stage.config.learnability;
             self.mean(

@@ -19,6 +19,8 @@ pub(crate) struct Proposed {
     pub(crate) rollout: Rollout,
     /// The verified task, if it is valid.
     pub(crate) task: Option<Task>,
+    /// How hard the task looks.
+    pub(crate) measures: BTreeMap<String, f64>,
     /// Whether its task was in its buffer already. References come from buffers, so a task that equals one it was
     /// shown is among them.
     pub(crate) is_stored: bool,
@@ -44,16 +46,17 @@ struct Slot {
     references: Vec<Task>,
 }
 
-/// Samples `n` proposals for each of `channels` in one wave and verifies them.
+/// Samples a batch of proposals for each of `channels` in one wave and verifies them.
 /// Prompts that stay too long are left out; the second value counts them by channel.
 pub(crate) fn propose(
     stage: &mut Stage<'_>,
     buffers: &Buffers,
     channels: &[usize],
-    n: usize,
 ) -> Result<(Vec<Proposed>, BTreeMap<usize, usize>)> {
-    let mut missing: Vec<(usize, usize)> =
-        channels.iter().flat_map(|&channel| (0..n).map(move |index| (channel, index))).collect();
+    let of_channel = |&channel: &usize| {
+        (0..stage.channels[channel].batch_size).map(move |index| (channel, index))
+    };
+    let mut missing: Vec<(usize, usize)> = channels.iter().flat_map(of_channel).collect();
     let mut found: BTreeMap<(usize, usize), (Slot, Prompt, Vec<u32>)> = BTreeMap::new();
     for attempt in 0..MAX_DRAWS {
         for (slot, prompt, tokens) in draw_prompts(stage, buffers, &missing, attempt)? {
@@ -141,9 +144,15 @@ fn sample(
             is_repeated = !seen.insert((rollout.channel, task.key.clone()));
             is_held_out = stage.is_held_out(rollout.channel, task);
         }
-        let task = validation.task;
-        let is_askable = true;
-        proposed.push(Proposed { rollout, task, is_stored, is_repeated, is_askable, is_held_out });
+        proposed.push(Proposed {
+            rollout,
+            task: validation.task,
+            measures: validation.measures,
+            is_stored,
+            is_repeated,
+            is_askable: true,
+            is_held_out,
+        });
     }
     Ok(proposed)
 }

@@ -35,14 +35,14 @@ pub(crate) fn seed(
         }
     }
     let (mut rollouts, mut n_rounds) = (Vec::new(), 0_u64);
-    let (target, batch_size) = (stage.config.seed_tasks, stage.config.batch_size);
+    let target = stage.config.seed_tasks;
     // Kinds round by round, so that every round's references include the tasks of the rounds before.
     while n_rounds < stage.config.max_seed_rounds {
         let unfinished = unfinished(stage.channels, buffers, target)?;
         if unfinished.is_empty() {
             break;
         }
-        let (proposed, _) = propose_round(stage, buffers, &unfinished, batch_size, n_rounds)?;
+        let (proposed, _) = propose_round(stage, buffers, &unfinished, n_rounds)?;
         n_rounds += 1;
         for Proposed { rollout, task, is_held_out, .. } in proposed {
             let channel = &stage.channels[rollout.channel];
@@ -77,12 +77,11 @@ fn propose_round(
     stage: &mut Stage<'_>,
     buffers: &Buffers,
     channels: &[usize],
-    n: usize,
     round: u64,
 ) -> Result<(Vec<Proposed>, BTreeMap<usize, usize>)> {
     // Rounds count down from the largest step, where no step of a run ever gets.
     let step = std::mem::replace(&mut stage.step, u64::MAX - round);
-    let proposed = propose(stage, buffers, channels, n);
+    let proposed = propose(stage, buffers, channels);
     stage.step = step;
     proposed
 }

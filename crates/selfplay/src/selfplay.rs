@@ -222,10 +222,12 @@ impl SelfPlay {
     pub fn step(&mut self, step: u64, observer: &dyn Observer) -> Result<StepOutput> {
         let start = self.clock.now();
         let (mut stage, buffers) = self.stage(step, observer);
-        let SelfPlayConfig { batch_size, mix, solver_batch, reuse_estimates, .. } = *stage.config;
+        let SelfPlayConfig { mix, solver_batch, reuse_estimates, .. } = *stage.config;
+        let (channels, config) = (stage.channels, stage.config);
         let early = match solver_batch {
             SolverBatch::PreviousStep => {
-                Some(choose(&stage, buffers, step.saturating_sub(1), mix, |_| batch_size)?)
+                let n_of = |channel: usize| channels[channel].batch_size;
+                Some(choose(&stage, buffers, step.saturating_sub(1), mix, n_of)?)
             }
             SolverBatch::SameStep => None,
         };
@@ -235,7 +237,7 @@ impl SelfPlay {
             (is_proposing && channel.is_active).then_some(number)
         };
         let proposing: Vec<usize> = stage.channels.iter().enumerate().filter_map(active).collect();
-        let (mut proposed, n_overlong) = propose(&mut stage, buffers, &proposing, batch_size)?;
+        let (mut proposed, n_overlong) = propose(&mut stage, buffers, &proposing)?;
         let mut estimates = estimate(&mut stage, &mut proposed)?;
         reward(&stage, &mut proposed);
         let admitted = admit(&stage, buffers, &proposed)?;
@@ -250,10 +252,10 @@ impl SelfPlay {
         let tasks = match early {
             Some(tasks) => tasks,
             None => {
-                let fills = stage.config.reuse_fills_batch;
-                let n_left = |channel| {
+                let n_left = |channel: usize| {
                     let n_reused = n_estimated.get(&channel).map_or(0, BTreeSet::len);
-                    batch_size.saturating_sub(if fills { n_reused } else { 0 })
+                    let n_filled = if config.reuse_fills_batch { n_reused } else { 0 };
+                    channels[channel].batch_size.saturating_sub(n_filled)
                 };
                 let mix = if reuse_estimates { Mix::UniformTotal } else { mix };
                 choose(&stage, buffers, step, mix, n_left)?

@@ -1,5 +1,7 @@
 //! From proposals to verified tasks: parse, gate, run everything at once, keep what is sound.
 
+use std::collections::BTreeMap;
+
 use azr_executor::{Arguments, Program, Value, equality, parse_literal};
 use azr_plugin::{CallContext, Executor, Job, JobReport, Proposal, Purpose, Result, Validation};
 
@@ -43,16 +45,12 @@ pub(crate) fn validate(
                     None => Err(Reason::Crashed),
                 },
             };
-            Ok(match finished {
-                Ok(task) => Validation {
-                    task: Some(task),
-                    well_formed,
-                    reason: Reason::Ok.as_str().to_owned(),
-                },
-                Err(reason) => {
-                    Validation { task: None, well_formed, reason: reason.as_str().to_owned() }
-                }
-            })
+            let (task, reason) = match finished {
+                Ok(task) => (Some(task), Reason::Ok),
+                Err(reason) => (None, reason),
+            };
+            let reason = reason.as_str().to_owned();
+            Ok(Validation { task, well_formed, reason, measures: BTreeMap::new() })
         })
         .collect()
 }

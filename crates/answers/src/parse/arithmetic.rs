@@ -4,7 +4,7 @@ use num_traits::Signed;
 
 use super::Parser;
 use super::number::number;
-use crate::node::{Bracket, Function, Kind, Node};
+use crate::node::{Bracket, Function, Kind, Node, quotient};
 use crate::token::Token;
 
 /// The most of `!`, `%`, `^` and `°` after one another.
@@ -63,10 +63,17 @@ impl Parser {
             factors.remove(0);
         }
         if factors.len() == 1 {
-            factors.pop()
-        } else {
-            Some(Node::Apply(Function::Product, factors))
+            return factors.pop();
         }
+        let is_matrix = |node: &Node| matches!(node, Node::Collection(Kind::Matrix { .. }, _));
+        if factors.iter().filter(|factor| is_matrix(factor)).count() == 1 {
+            let matrix = factors.remove(factors.iter().position(is_matrix)?);
+            return Some(matrix.map(|entry| {
+                let factors = factors.iter().chain([entry]).cloned().collect();
+                Node::Apply(Function::Product, factors)
+            }));
+        }
+        Some(Node::Apply(Function::Product, factors))
     }
 
     /// A factor with signs, as after `\cdot` or `^`.
@@ -83,9 +90,10 @@ impl Parser {
     /// Whether what comes next multiplies what came before.
     pub(super) fn begins_factor(&self) -> bool {
         let before = self.at.checked_sub(1).and_then(|at| self.tokens.get(at));
-        let closed = |symbols: &[char]| matches!(before.map(|b| &b.token), Some(Token::Symbol(s)) if symbols.contains(s));
+        let closed = before
+            .is_some_and(|before| matches!(before.token, Token::Symbol('}') | Token::Symbol(')')));
         match self.peek() {
-            Some(Token::Number(_)) => closed(&['}', ')']),
+            Some(Token::Number(_)) => closed,
             Some(Token::Symbol(symbol)) => {
                 "([{⌊⌈π".contains(*symbol) || (*symbol == '|' && self.bars == 0)
             }
@@ -111,9 +119,7 @@ impl Parser {
             Some(Token::Number(_)) if self.tokens.get(self.at).is_some_and(|next| next.space) => {
                 let above = self.factor()?;
                 self.expect('/')?;
-                let below = self.factor()?;
-                let inverse = Node::apply(Function::Inverse, below);
-                Node::Apply(Function::Product, vec![above, inverse])
+                quotient(&above, &self.factor()?)
             }
             _ => return Some(whole),
         };
@@ -172,9 +178,7 @@ impl Parser {
     /// The argument of a command: a group, one digit or one atom.
     pub(super) fn argument(&mut self) -> Option<Node> {
         if self.take('{') {
-            let inner = self.list()?;
-            self.expect('}')?;
-            return Some(inner);
+            return self.group();
         }
         let spaced = self.tokens.get_mut(self.at)?;
         if let Token::Number(digits) = &mut spaced.token

@@ -2,7 +2,7 @@
 
 use super::number::{in_base, number};
 use super::{Parser, reals};
-use crate::node::{Bracket, Function, Kind, Node, Trigonometric};
+use crate::node::{Function, Kind, Node, Trigonometric, quotient};
 use crate::token::Token;
 
 /// The most rows of a matrix.
@@ -114,82 +114,11 @@ impl Parser {
         }
     }
 
-    fn symbol_atom(&mut self, symbol: char) -> Option<Node> {
-        match symbol {
-            'π' => Some(Node::Pi),
-            '∞' => Some(Node::Infinity),
-            '(' => self.bracket(Bracket::Round),
-            '[' => self.bracket(Bracket::Square),
-            '⟨' => self.bracket(Bracket::Angle),
-            '{' => {
-                let inner = self.outside_bars(Self::list)?;
-                self.expect('}')?;
-                Some(match inner {
-                    Node::Collection(Kind::List(_), items) => Node::Collection(Kind::Set, items),
-                    inner => inner,
-                })
-            }
-            '⦃' => {
-                if self.take('⦄') {
-                    return Some(Node::Collection(Kind::Set, Vec::new()));
-                }
-                let inner = self.outside_bars(Self::list)?;
-                self.expect('⦄')?;
-                let items = match inner {
-                    Node::Collection(Kind::List(_), items) => items,
-                    inner => vec![inner],
-                };
-                Some(Node::Collection(Kind::Set, items))
-            }
-            '|' => {
-                self.bars += 1;
-                let inner = self.list()?;
-                self.expect('|')?;
-                self.bars -= 1;
-                Some(Node::apply(Function::Absolute, inner))
-            }
-            '⌊' | '⌈' => {
-                let inner = self.outside_bars(Self::list)?;
-                self.expect(if symbol == '⌊' { '⌋' } else { '⌉' })?;
-                let function = if symbol == '⌊' { Function::Floor } else { Function::Ceiling };
-                Some(Node::apply(function, inner))
-            }
-            _ => None,
-        }
-    }
-
-    /// Within brackets a `|` opens again.
-    fn outside_bars<T>(&mut self, rule: impl FnOnce(&mut Self) -> Option<T>) -> Option<T> {
-        let bars = std::mem::take(&mut self.bars);
-        let result = rule(self);
-        self.bars = bars;
-        result
-    }
-
-    /// `(a)`, `(a, b)`, `[a, b)`: what is not closed by the bracket's own kind is an interval.
-    fn bracket(&mut self, left: Bracket) -> Option<Node> {
-        let inner = self.outside_bars(Self::list)?;
-        let right = match self.symbol()? {
-            ')' => Bracket::Round,
-            ']' => Bracket::Square,
-            '⟩' => Bracket::Angle,
-            _ => return None,
-        };
-        self.at += 1;
-        match inner {
-            Node::Collection(Kind::List(_), items) => {
-                Some(Node::Collection(Kind::Sequence(left, right), items))
-            }
-            inner => (left == right).then_some(inner),
-        }
-    }
-
     fn command(&mut self, name: &str) -> Option<Node> {
         match name {
             "frac" => {
                 let above = self.argument()?;
-                let below = Node::apply(Function::Inverse, self.argument()?);
-                Some(Node::Apply(Function::Product, vec![above, below]))
+                Some(quotient(&above, &self.argument()?))
             }
             "binom" => {
                 let (above, below) = (self.argument()?, self.argument()?);

@@ -6,7 +6,7 @@ use azr_answers::{Tolerance, Verdict, compare, compare_within, extract};
 use proptest::prelude::*;
 
 /// No pair may take longer, on a busy machine.
-const LIMIT: Duration = Duration::from_secs(10);
+const LIMIT: Duration = Duration::from_secs(5);
 
 fn timed(gold: &str, answer: &str) -> Verdict {
     let start = Instant::now();
@@ -73,11 +73,23 @@ fn towers_depths_and_lengths_end() {
 }
 
 #[test]
+fn what_takes_too_much_work_is_not_judged() {
+    let zero = |terms: usize| {
+        let sum = "\\sin1+".repeat(terms) + "1";
+        format!("({sum})-({sum})")
+    };
+    assert_eq!(timed(&zero(3), "0"), Verdict::Ok);
+    assert_eq!(timed(&zero(300), "0"), Verdict::Unparsable);
+}
+
+#[test]
 fn large_numbers_are_not_mixed_up() {
     assert_eq!(timed("2^{2017}", "2^{2017}+1"), Verdict::Different);
     assert_eq!(timed("2^{2017}\\sqrt{2}", "2^{2017}\\sqrt{2}+1"), Verdict::Different);
     assert_eq!(timed("10^{-300}\\sqrt{2}", "2\\cdot 10^{-300}\\sqrt{2}"), Verdict::Different);
     assert_eq!(timed("10^{-300}\\sqrt{2}", "0"), Verdict::Different);
+    assert_eq!(timed("10^{-300}\\sqrt{2}x", "2\\cdot 10^{-300}\\sqrt{2}x"), Verdict::Different);
+    assert_eq!(timed("\\sin^2 x+\\cos^2 x-1", "0"), Verdict::Ok);
     assert_eq!(timed("100!", "100!+1"), Verdict::Different);
     assert_ne!(timed("9^{9^{9}}", "9^{9^{9}}+1"), Verdict::Ok);
 }
@@ -173,8 +185,7 @@ fn expression() -> impl Strategy<Value = String> {
             two.clone().prop_map(|(a, b)| format!("{a}+{b}")),
             two.clone().prop_map(|(a, b)| format!("({a})-({b})")),
             two.clone().prop_map(|(a, b)| format!("({a})({b})")),
-            two.clone().prop_map(|(a, b)| format!("\\frac{{{a}}}{{{b}}}")),
-            two.prop_map(|(a, b)| format!("\\left({a}, {b}\\right)")),
+            two.prop_map(|(a, b)| format!("\\frac{{{a}}}{{{b}}}")),
             inner.clone().prop_map(|a| format!("({a})^{{2}}")),
             inner.clone().prop_map(|a| format!("\\sqrt{{{a}}}")),
             inner.prop_map(|a| format!("\\sin({a})")),
@@ -206,7 +217,8 @@ proptest! {
     }
 
     #[test]
-    fn an_expression_is_itself_however_it_is_written(text in expression()) {
+    fn an_expression_is_itself_however_it_is_written(a in expression(), b in expression()) {
+        let text = format!("\\left({a}, {b}\\right)");
         prop_assert_eq!(timed(&text, &text), Verdict::Ok);
         let respelled = text.replace("\\frac", "\\dfrac ").replace('+', " + ").replace("\\left", "");
         prop_assert_eq!(timed(&text, &respelled.replace("\\right", "")), Verdict::Ok, "{}", respelled);
@@ -214,7 +226,6 @@ proptest! {
 
     #[test]
     fn one_more_is_something_else(text in expression()) {
-        prop_assume!(!text.contains("left"));
         prop_assert_ne!(timed(&text, &format!("{text}+1")), Verdict::Ok);
     }
 

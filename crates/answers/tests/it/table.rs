@@ -73,6 +73,9 @@ fn the_table_has_enough_pairs_of_both_kinds() {
 #[test]
 fn a_tolerance_is_relative_or_absolute_where_it_is_asked_for() {
     let within = |gold, answer, tolerance| compare_within(gold, answer, tolerance) == Verdict::Ok;
+    assert!(within("1.25", "1.251", Tolerance::Rounded));
+    assert!(!within("1.25", "1.251", Tolerance::Exact));
+    assert!(within("1.25", "5/4", Tolerance::Exact));
     assert!(within("4.2", "4.15", Tolerance::Absolute(0.1)));
     assert!(!within("4.2", "4.05", Tolerance::Absolute(0.1)));
     assert!(within("1.5e10", "1.51 \\times 10^{10}", Tolerance::Relative(0.01)));

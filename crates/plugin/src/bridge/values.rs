@@ -1,7 +1,12 @@
 //! Which plain type mirrors which stable-ABI type.
 
+use std::collections::BTreeMap;
+
 use azr_abi::abi_stable::std_types::{RString, RVec};
 use azr_abi::{self as abi, Code, codes};
+
+use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::mirror::{Mirror, unknown_code};
 use crate::{
@@ -57,7 +62,6 @@ structs! {
     Task { kind, key, subject, payload };
     ProposeRequest { kind, references, seed } + ext_json;
     Proposal { kind, references, response } + ext_json;
-    Validation { task, well_formed, reason } + ext_json;
     Answer { task, response } + ext_json;
     Grade { score, well_formed, reason } + ext_json;
     OptimizerNeeds { reference, several_answers } + ext_json;
@@ -164,6 +168,49 @@ impl Mirror for Prompt {
             unknown => return Err(unknown_code("prompt", unknown)),
         };
         Ok(Self { body, stop: Vec::from_abi(abi.stop)?, max_new_tokens: abi.max_new_tokens })
+    }
+}
+
+/// What came to [`Validation`] after its mirror was frozen.
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct ValidationMore {
+    measures: BTreeMap<String, f64>,
+}
+
+impl Mirror for Validation {
+    type Abi = abi::Validation;
+
+    fn into_abi(self) -> abi::Validation {
+        let mut measures = self.measures;
+        // JSON has no words for other numbers.
+        measures.retain(|_, value| value.is_finite());
+        let ext_json = match measures.is_empty() {
+            true => String::new(),
+            false => json!({ "measures": measures }).to_string(),
+        };
+        abi::Validation {
+            task: self.task.into_abi(),
+            well_formed: self.well_formed,
+            reason: self.reason.into(),
+            ext_json: ext_json.into(),
+        }
+    }
+
+    fn from_abi(abi: abi::Validation) -> Result<Self> {
+        let more: ValidationMore = match abi.ext_json.as_str() {
+            "" => ValidationMore::default(),
+            text => serde_json::from_str(text).map_err(|error| {
+                let message = format!("the additions to a validation are not valid: {error}");
+                PluginError::new(ErrorCode::Internal, message)
+            })?,
+        };
+        Ok(Self {
+            task: Option::from_abi(abi.task)?,
+            well_formed: abi.well_formed,
+            reason: abi.reason.into_string(),
+            measures: more.measures,
+        })
     }
 }
 

@@ -29,6 +29,7 @@ fn metrics_are_finite_and_named_as_promised() {
         "propose/toy/deduction/tokens_mean",
         "propose/toy/deduction/format_rate",
         "propose/toy/deduction/entropy",
+        "propose/toy/deduction/measure_size",
         "solve/toy/induction/accuracy",
         "solve/toy/induction/format_rate",
         "solve/toy/induction/reward_mean",
@@ -228,6 +229,15 @@ fn impossible_runs_are_refused_at_once() {
     let unsolved_reward = [("inductoin".to_owned(), 0.5)].into();
     let strange = refusal(Toy::default(), SelfPlayConfig { unsolved_reward, ..small() });
     assert!(strange.contains("unsolved_reward names inductoin"), "{strange}");
+    for (batch_sizes, message) in [
+        ([("toys".to_owned(), 3)], "batch_sizes names toys, which is no domain of this run"),
+        ([("toy/song".to_owned(), 3)], "toy/deduction, toy/abduction, toy/induction"),
+        ([("toy".to_owned(), 0)], "nothing to propose"),
+    ] {
+        let config = SelfPlayConfig { batch_sizes: batch_sizes.into(), ..small() };
+        let refused = refusal(Toy::default(), config);
+        assert!(refused.contains(message), "{refused}");
+    }
     let warm = refusal(Toy { temperature: 0.9, ..Toy::default() }, small());
     assert!(warm.contains("temperature is 0.9"), "{warm}");
     let empty = refusal(Toy { domains: Vec::new(), ..Toy::default() }, small());

@@ -63,6 +63,25 @@ fn a_resumed_run_goes_on_as_if_it_had_never_stopped() {
 }
 
 #[test]
+fn domains_and_kinds_have_batches_of_their_own_size() {
+    let sizes = [("two", 2), ("two/induction", 5), ("one/abduction", 0)];
+    let batch_sizes = sizes.map(|(name, size)| (name.to_owned(), size)).into();
+    let toy = Toy { domains: vec!["one", "two"], ..Toy::default() };
+    let mut selfplay = toy.start(SelfPlayConfig { batch_sizes, ..small() }).unwrap();
+    selfplay.seed(&Silent).unwrap();
+    let rollouts = run(&mut selfplay, 1..=1).remove(0).rollouts;
+    for phase in [RolloutPhase::Propose, RolloutPhase::Solve] {
+        let n_of = |domain: &str, kind: &str| {
+            let of = rollouts.iter().filter(|r| r.phase == phase && r.domain == domain);
+            of.filter(|r| r.kind == kind).count()
+        };
+        let kinds = ["abduction", "deduction", "induction"];
+        assert_eq!(kinds.map(|kind| n_of("one", kind)), [0, 6, 6], "{phase:?}");
+        assert_eq!(kinds.map(|kind| n_of("two", kind)), [2, 2, 5], "{phase:?}");
+    }
+}
+
+#[test]
 fn every_phase_is_one_wave_or_one_batch_per_domain() {
     let toy = Toy { domains: vec!["one", "two"], ..Toy::default() };
     let mut selfplay = toy.start(small()).unwrap();

@@ -316,6 +316,7 @@ impl Domain for ToyDomain {
                 reason: if number.is_some() { "ok".into() } else { "Multiple of/5".into() },
                 task: number.map(|number| Self::task(&proposal.kind, number)),
                 well_formed: proposal.response.starts_with('<'),
+                measures: number.iter().map(|n| ("size".to_owned(), *n as f64)).collect(),
             }
         };
         Ok(proposals.iter().map(validate).collect())

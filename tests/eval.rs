@@ -134,7 +134,7 @@ fn what_is_wrong_is_named_before_anything_is_made() {
         assert!(!w.path("out").exists(), "{said}");
     };
     let with_data = ["--suite=gsm8k", "--data=data"];
-    refused(&with_data, 2, &["gsm8k_test.jsonl", "`data`", "hint:"]);
+    refused(&with_data, 2, &["gsm8k_test.jsonl", "/data`", "hint:"]);
     for (line, reason) in
         [("{\"question\": \"cut", "EOF"), ("{\"question\": \"1 + 2?\"}", "neither `answer`")]
     {

@@ -108,8 +108,8 @@ pub(crate) fn guarded_executor(host: &Host, choice: &EngineChoice) -> Result<Arc
     Ok(executor)
 }
 
-/// The executor of benchmarks whose programs import what they like: the full one that `choice` names, without the static
-/// gate that training has. The sandbox is in force all the same.
+/// The executor of benchmarks whose programs import what they like: the full one that `choice` names, without the
+/// static gate that training has. The sandbox is in force all the same.
 pub(crate) fn open_executor(host: &Host, choice: &EngineChoice) -> Result<Arc<dyn Executor>> {
     let (mut name, mut options) = (choice.name.clone(), options(choice)?);
     if name == AutoExecutor::NAME {

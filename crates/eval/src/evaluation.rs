@@ -3,6 +3,7 @@
 use azr_plugin::{CallContext, Executor, Prompt};
 use azr_selfplay::PromptText;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::ask::{Asker, Finish, Question, Response, Sampling};
@@ -73,13 +74,14 @@ impl<'a> Evaluation<'a> {
         self.items.iter().map(of_item).sum::<u64>() * self.protocol.samples as u64
     }
 
-    /// SHA-256 over everything that is shown and what bounds the responses: equal sums mean equal questions, whatever
-    /// was the cause of a difference: data, template or the choice of items.
+    /// SHA-256 over the ids, everything that is shown and what bounds the responses, a JSON line for each item: equal
+    /// sums mean equal questions, whatever was the cause of a difference: data, template or the choice of items.
     pub fn prompts_sha256(&self) -> String {
         let mut hash = Sha256::new();
         for &item in &self.items {
             let Prompt { body, stop, max_new_tokens } = self.prompt(item);
-            hash.update(format!("{:?}", (&self.ids[item], body, stop, max_new_tokens)));
+            let line = json!([self.ids[item], PromptText::from(&body), stop, max_new_tokens]);
+            hash.update(format!("{line}\n"));
         }
         hex(&hash.finalize())
     }

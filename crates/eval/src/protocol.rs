@@ -22,8 +22,8 @@ pub struct Protocol {
     pub max_tokens: Option<u32>,
     /// The `k` of the pass@k that are reported.
     pub pass_at: Vec<usize>,
-    /// At most so many items of a suite, drawn by `seed` whatever their order; 0 means all. Those of a smaller limit are
-    /// among those of a larger one.
+    /// At most so many items of a suite, drawn by `seed` whatever their order; 0 means all. Those of a smaller limit
+    /// are among those of a larger one.
     pub limit: usize,
     /// Seed of the samples and of the choice of items.
     pub seed: u64,

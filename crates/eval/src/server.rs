@@ -101,7 +101,9 @@ impl Batch {
             let question = &self.questions[question];
             let seed = question.seeds[sample];
             let response = self.client.ask(question, seed, self.sampling, &self.is_given_up);
-            if results.send((number, response)).is_err() {
+            // After a failure nobody waits for the rest.
+            let is_last = response.is_err();
+            if results.send((number, response)).is_err() || is_last {
                 return;
             }
         }

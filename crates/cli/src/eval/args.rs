@@ -11,6 +11,8 @@ use clap::{Args, Subcommand, ValueEnum};
 Suites:
   heldout, cruxeval        the built-in held-out tasks, asked and graded by their domain
   cruxeval-o, cruxeval-i   from --data, else the built-in 100 tasks of each
+  humaneval+, mbpp+, livecodebench-execution
+                           from --data; programs run in the sandbox, which lets them import what they like
   gsm8k, math500, amc23, aime24, aime25, minerva, olympiadbench
                            from --data
 

@@ -65,7 +65,7 @@ pub(super) fn comparison(first: &Path, second: &Path, format: Format) -> Result<
             found.n_items.to_string(),
             percent(found.scores.0),
             percent(found.scores.1),
-            interval(&found.difference),
+            difference(&found.difference),
             found.n_gained.to_string(),
             found.n_lost.to_string(),
             found.p_value.map_or("-".to_owned(), |p| format!("{p:.3}")),
@@ -110,7 +110,24 @@ fn percent(rate: f64) -> String {
     format!("{:.1} %", 100.0 * rate)
 }
 
+fn difference(estimate: &Estimate) -> String {
+    let [value, low, high] = [estimate.value, estimate.low, estimate.high].map(|rate| 100.0 * rate);
+    format!("{value:+.1} % ({low:+.1} to {high:+.1})")
+}
+
 fn interval(estimate: &Estimate) -> String {
     let [value, low, high] = [estimate.value, estimate.low, estimate.high].map(|rate| 100.0 * rate);
     format!("{value:.1} % ({low:.1} to {high:.1})")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_and_differences_are_told_in_percent() {
+        let estimate = |value, low, high| Estimate { value, low, high };
+        assert_eq!(interval(&estimate(0.125, 0.1, 0.15)), "12.5 % (10.0 to 15.0)");
+        assert_eq!(difference(&estimate(0.125, -0.01, 0.26)), "+12.5 % (-1.0 to +26.0)");
+    }
 }

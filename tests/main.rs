@@ -9,6 +9,7 @@ mod bad_input;
 mod cli;
 mod equivalence;
 mod eval;
+mod examples;
 mod fixtures;
 mod gpu;
 #[path = "../crates/eval/src/server/loopback.rs"]

@@ -14,6 +14,7 @@ fn plugin_files() -> Vec<String> {
         "executor_cpython",
         "executor_monty",
         "domain_code",
+        "domain_math",
         "rl_policy_gradient",
     ]
     .into_iter()
@@ -61,7 +62,7 @@ fn the_list_tells_built_in_engines_from_loaded_ones() {
     arguments.extend(files.iter().flat_map(|file| ["--plugin", file]));
     let listing = stdout(&expect_code(&mut w.azr(&arguments), 0));
     let engines: Vec<serde_json::Value> = serde_json::from_str(&listing).unwrap();
-    assert_eq!(engines.len(), 8, "{listing}");
+    assert_eq!(engines.len(), 9, "{listing}");
     for engine in engines {
         let origin = engine["origin"].as_str().unwrap();
         assert!(files.iter().any(|file| file == origin), "{engine}");

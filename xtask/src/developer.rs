@@ -25,6 +25,22 @@ pub(crate) fn test_slow() -> Result<()> {
     cargo(&[&tests[..], &["slow", "--", "--ignored", "--nocapture"]].concat())
 }
 
+/// What has to hold of `examples/`, which is a workspace of its own. Whole runs with its plugins are among the slow tests,
+/// and find there what was built here.
+pub(crate) fn examples() -> Result<()> {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/Cargo.toml");
+    let manifest = manifest.to_string_lossy();
+    let target = target_directory().join("examples");
+    let cargo = |command: &[&str], arguments: &[&str]| {
+        let line = [command, &["--manifest-path", &*manifest], arguments].concat();
+        cargo_with(&line, &[("CARGO_TARGET_DIR", target.as_os_str())])
+    };
+    cargo(&["fmt", "--all"], &["--check"])?;
+    cargo(&["build"], &["--release", "--locked"])?;
+    cargo(runner(), &["--release", "--locked"])?;
+    cargo(&["clippy"], &["--release", "--all-targets", "--", "--deny", "warnings"])
+}
+
 /// The benches, by name.
 const BENCHES: [&str; 7] =
     ["instructions", "kernels", "decode", "prefill", "update", "executors", "step"];
@@ -114,6 +130,7 @@ pub(crate) fn ci() -> Result<()> {
     timed("build", || cargo(&[runner(), &["--release", "--workspace", "--no-run"]].concat()))?;
     timed("pull the model that the tests use", pull_model)?;
     timed("tests", || test_with(&[], &[(REQUIRE_MODELS, OsStr::new("1"))]))?;
+    timed("examples", examples)?;
     timed("slow tests", test_slow)?;
     timed("kernels", || kernels::test(""))?;
     timed("kernels without their barriers", || kernels::run(&["mutate".to_owned()]))?;

@@ -5,6 +5,7 @@
 
 mod developer;
 mod kernels;
+mod new_plugin;
 
 use std::env;
 use std::ffi::OsStr;
@@ -25,16 +26,21 @@ for users (each builds `azr` in release mode and runs it; add --help for its own
   plugins    list engines
   doctor     this machine, and what protects it from the programs a model writes
 
+for authors of plugins (docs/plugins.md):
+  new-plugin NAME --kind tokenizer|backend|executor|domain|optimizer [--path DIR]
+             write a plugin of your own: a crate outside this workspace with tests and a README
+
 for developers:
   test       every test: nextest where it is installed, else cargo test, and the doc tests
   test-slow  the tests that take long
+  examples   format, lints and tests of examples/, a workspace of its own
   bench NAME       kernels, decode, prefill, update, executors, step or all: speed against the machine's limits
                    (--save FOLDER keeps the tables in benches/results/FOLDER);
                    instructions: instruction counts of hot paths against committed ones, which needs valgrind
   bench learning   the default run and its controls, several seeds each, into docs/learning.md
   kernels          CUDA kernels, without a GPU: test, mutate, driver, build, check
   pretrain-nano    make the built-in model from nothing (models/azr-nano/README.md)
-  ci         what has to pass before a change lands: model, tests, kernels, instruction counts, format, lints
+  ci         what has to pass before a change lands: model, tests, examples, kernels, instruction counts, format, lints
 ";
 
 fn main() -> ExitCode {
@@ -43,8 +49,10 @@ fn main() -> ExitCode {
     let rest: Vec<String> = arguments.collect();
     let result = match command.as_str() {
         "train" | "eval" | "model" | "plan" | "plugins" | "doctor" => become_azr(&command, &rest),
+        "new-plugin" => new_plugin::run(&rest).map(|()| 0),
         "test" => developer::test(&rest).map(|()| 0),
         "test-slow" => developer::test_slow().map(|()| 0),
+        "examples" => developer::examples().map(|()| 0),
         "bench" => developer::bench(&rest).map(|()| 0),
         "kernels" => kernels::run(&rest).map(|()| 0),
         "pretrain-nano" => developer::pretrain_nano(&rest).map(|()| 0),

@@ -1,6 +1,6 @@
 //! Mirrors of the task domain's types.
 
-use abi_stable::std_types::{RBox, ROption, RString, RVec};
+use abi_stable::std_types::{RBox, ROption, RResult, RString, RVec};
 use abi_stable::{StableAbi, sabi_trait};
 
 use crate::{AbiResult, Code, ContextRef};
@@ -102,6 +102,15 @@ pub struct Grade {
     pub ext_json: RString,
 }
 
+/// Mirror of `KnownAnswers`. Since 1.1.
+#[repr(C)]
+#[derive(Debug, Clone, StableAbi)]
+pub struct KnownAnswers {
+    pub right: RVec<RString>,
+    pub wrong: RVec<RString>,
+    pub ext_json: RString,
+}
+
 /// Mirror of `Domain`.
 #[sabi_trait]
 pub trait DomainApi: Send + Sync {
@@ -117,6 +126,13 @@ pub trait DomainApi: Send + Sync {
 
     #[sabi(last_prefix_field)]
     fn grade(&self, answers: RVec<Answer>, context: ContextRef<'_>) -> AbiResult<RVec<Grade>>;
+
+    /// Since 1.1. A domain that was built before knows no answers.
+    fn known_answers(&self, tasks: RVec<Task>) -> AbiResult<RVec<KnownAnswers>> {
+        let nothing =
+            |_| KnownAnswers { right: RVec::new(), wrong: RVec::new(), ext_json: RString::new() };
+        RResult::ROk(tasks.into_iter().map(nothing).collect())
+    }
 }
 
 /// An owned domain of the other side.

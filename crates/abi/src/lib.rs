@@ -46,7 +46,7 @@ pub use context::{
     CallContextApi, CallContextApi_TO, CompletionSinkApi, CompletionSinkApi_TO, ContextRef, SinkRef,
 };
 pub use domain::{
-    Answer, DomainApi, DomainApi_TO, DomainObject, Grade, Message, Prompt, Proposal,
+    Answer, DomainApi, DomainApi_TO, DomainObject, Grade, KnownAnswers, Message, Prompt, Proposal,
     ProposeRequest, ReferenceRule, Task, TaskKind, Validation,
 };
 pub use executor::{

@@ -25,6 +25,7 @@ pub(crate) fn host(files: &[PathBuf]) -> Result<Host> {
         azr_executor_cpython::plugin_module(),
         azr_executor_monty::plugin_module(),
         azr_domain_code::plugin_module(),
+        azr_domain_math::plugin_module(),
         azr_rl_policy_gradient::plugin_module(),
     ] {
         host.register_builtin(module)?;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use azr_backend_cpu::{MemoryPlan, Workload};
 use azr_domain_code::CodeOptions;
+use azr_domain_math::MathOptions;
 use azr_plugin::RlOptimizer;
 use azr_run::RunConfig;
 use azr_weights::{ModelConfig, Outline};
@@ -266,12 +267,13 @@ fn workload(
     let n_kinds = if selfplay.kinds.is_empty() { N_KINDS } else { selfplay.kinds.len() };
     let n_tasks = config.domains.keys().map(|name| n_kinds * selfplay.largest_batch_of(name)).sum();
     let longest = |(name, options): (&String, &toml::Table)| -> Result<usize> {
-        if name != "code" {
-            return Ok(RESPONSE_TOKENS);
-        }
-        let options: CodeOptions =
-            options.clone().try_into().context("options of the domain `code`")?;
-        Ok(options.longest_response() as usize)
+        let table = options.clone();
+        let longest = match name.as_str() {
+            "code" => table.try_into().map(|options: CodeOptions| options.longest_response()),
+            "math" => table.try_into().map(|options: MathOptions| options.longest_response()),
+            _ => return Ok(RESPONSE_TOKENS),
+        };
+        Ok(longest.with_context(|| format!("options of the domain `{name}`"))? as usize)
     };
     let longest: Vec<usize> = config.domains.iter().map(longest).collect::<Result<_>>()?;
     let sets = if config.eval.every > 0 {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use schemars::JsonSchema;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use crate::{Executor, Result};
@@ -89,6 +90,11 @@ impl fmt::Debug for Services {
             .finish()
     }
 }
+
+/// The options of an engine that has none.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NoOptions {}
 
 /// An engine that `export!` can offer to a host. Implement it beside the trait of the engine's kind.
 pub trait Engine: Sized + Send + Sync + 'static {

@@ -4,23 +4,20 @@
 ///
 /// ```
 /// use azr_plugin::{
-///     Engine, LossSpec, OptimizerKind, OptimizerSpec, Result, RlOptimizer, RolloutSummary, Services, StepPlan,
+///     Engine, LossSpec, NoOptions, OptimizerKind, OptimizerSpec, Result, RlOptimizer, RolloutSummary, Services,
+///     StepPlan,
 /// };
 ///
 /// /// Plain REINFORCE: every token's advantage is its response's reward.
 /// pub struct Reinforce;
 ///
-/// #[derive(Default, serde::Deserialize, schemars::JsonSchema)]
-/// #[serde(deny_unknown_fields, default)]
-/// pub struct Options {}
-///
 /// impl Engine for Reinforce {
 ///     const NAME: &'static str = "reinforce";
 ///     const VERSION: &'static str = env!("CARGO_PKG_VERSION");
 ///     const SUMMARY: &'static str = "rewards as advantages";
-///     type Options = Options;
+///     type Options = NoOptions;
 ///
-///     fn create(_options: Options, _services: Services) -> Result<Self> {
+///     fn create(_options: NoOptions, _services: Services) -> Result<Self> {
 ///         Ok(Self)
 ///     }
 /// }

@@ -8,6 +8,7 @@
 
 mod backend;
 pub mod bridge;
+pub mod conformance;
 mod context;
 mod domain;
 mod engine;
@@ -16,6 +17,7 @@ mod executor;
 mod export;
 pub mod manifest;
 mod optimizer;
+pub mod response;
 mod tokenizer;
 
 pub use backend::{
@@ -25,10 +27,10 @@ pub use backend::{
 };
 pub use context::{CallContext, CompletionSink, Quiet};
 pub use domain::{
-    Answer, Domain, Grade, Message, Prompt, PromptBody, Proposal, ProposeRequest, ReferenceRule,
-    Task, TaskKind, Validation,
+    Answer, Domain, Grade, KnownAnswers, Message, Prompt, PromptBody, Proposal, ProposeRequest,
+    ReferenceRule, Task, TaskKind, Validation,
 };
-pub use engine::{Engine, EngineInfo, EngineKind, ExecutorSource, Services};
+pub use engine::{Engine, EngineInfo, EngineKind, ExecutorSource, NoOptions, Services};
 pub use error::{ErrorCode, PluginError, Result};
 pub use executor::{Executor, Job, JobReport, LimitKind, Limits, Outcome, Protection, Purpose};
 pub use optimizer::{GroupStats, OptimizerNeeds, RlOptimizer, Role, RolloutSummary, StepPlan};

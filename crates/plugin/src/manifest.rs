@@ -224,7 +224,7 @@ mod tests {
     fn a_section_reads_back() {
         let manifest = Manifest::from_section(&SECTION_BYTES).unwrap();
         assert_eq!((manifest.id.as_str(), manifest.version.as_str()), ("azr-sample", "1.2.3"));
-        assert_eq!((manifest.abi_major, manifest.abi_minor), (1, 0));
+        assert_eq!((manifest.abi_major, manifest.abi_minor), (1, 1));
         assert_eq!((manifest.entry.as_str(), manifest.panic.as_str()), ("azr_sample", "unwind"));
         let engines: Vec<_> =
             manifest.engines.iter().map(|e| (e.kind.as_str(), e.name.as_str())).collect();

@@ -117,13 +117,13 @@ impl RunConfig {
                 layer.get("model").and_then(Value::as_str).unwrap_or(DEFAULT_MODEL),
             ),
         };
-        let mut defaults = Self::of_profile(profile);
-        if let Some(named) = layer.get("domains").and_then(Value::as_table) {
-            defaults.domains.retain(|name, _| named.contains_key(name));
-            // The built-in sets hold tasks of this domain.
-            if !named.contains_key(CODE) {
-                defaults.eval.sets.clear();
-            }
+        let mut defaults = Self::of_profile_with_all_domains(profile);
+        let domains = layer.get("domains").and_then(Value::as_table);
+        let is_chosen = |name: &str| domains.map_or(name == CODE, |named| named.contains_key(name));
+        defaults.domains.retain(|name, _| is_chosen(name));
+        // The built-in sets hold tasks of this domain.
+        if !is_chosen(CODE) {
+            defaults.eval.sets.clear();
         }
         let optimizer = layer.get("optimizer");
         let named = |key| optimizer.and_then(|optimizer| optimizer.get(key));
@@ -296,6 +296,11 @@ mod tests {
         assert!(math.eval.sets.is_empty() && !options.eval.sets.is_empty());
         let named = sets(&["domains.math={}", "eval.sets=['mine.jsonl']"]).unwrap();
         assert_eq!(named.eval.sets, ["mine.jsonl"]);
+        assert_eq!(math.domains["math"]["references"].as_integer(), Some(2), "as the profile says");
+        let both = sets(&["domains.math.references=1", "domains.code={}"]).unwrap();
+        assert_eq!(both.domains["math"]["references"].as_integer(), Some(1));
+        assert_eq!(both.domains["code"], RunConfig::of_profile(Profile::Nano).domains["code"]);
+        assert_eq!(both.domains.len(), 2);
     }
 
     #[test]

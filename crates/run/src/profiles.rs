@@ -25,6 +25,7 @@ pub fn is_nano(model: &str) -> bool {
 
 /// The domain of a run that names none, and of the held-out sets that are built in.
 pub(crate) const CODE: &str = "code";
+const MATH: &str = "math";
 
 /// The model of a run that names none.
 pub(crate) const DEFAULT_MODEL: &str = NANO;
@@ -79,6 +80,13 @@ impl Profile {
 impl RunConfig {
     /// The defaults of `profile`.
     pub fn of_profile(profile: Profile) -> Self {
+        let mut config = Self::of_profile_with_all_domains(profile);
+        config.domains.retain(|name, _| name == CODE);
+        config
+    }
+
+    /// The defaults of `profile`, with the options of every domain that it says something about.
+    pub(crate) fn of_profile_with_all_domains(profile: Profile) -> Self {
         match profile {
             Profile::Nano => nano(),
             Profile::Paper => paper(),
@@ -123,12 +131,18 @@ fn paper() -> RunConfig {
         max_new_tokens = { propose = 8096, deduction = 8096, abduction = 8096, induction = 8096 }
         limits = { wall_ms = 10_000, cpu_ms = 10_000 }
     };
+    // The published system has no such domain; this is what it would have been given.
+    let math = toml::toml! {
+        prompt_style = "chat"
+        references = 6
+        max_new_tokens = { propose = 8096, deduction = 8096, abduction = 8096, induction = 8096 }
+    };
     RunConfig {
         profile: Profile::Paper,
         steps: 500,
         selfplay: SelfPlayConfig::paper(),
         optimizer,
-        domains: BTreeMap::from([(CODE.to_owned(), code)]),
+        domains: BTreeMap::from([(CODE.to_owned(), code), (MATH.to_owned(), math)]),
         ..robust()
     }
 }
@@ -149,6 +163,17 @@ fn nano() -> RunConfig {
         induction_inputs = 6
         max_new_tokens = { propose = 128, deduction = 160, abduction = 160, induction = 96 }
     };
+    // It was taught nothing of this; short lines are what it copies best, and fit its context.
+    let math = toml::toml! {
+        worked_examples = 2
+        references = 2
+        induction_inputs = 6
+        max_new_tokens = { propose = 64, deduction = 16, abduction = 24, induction = 48 }
+        max_expression_chars = 60
+        max_input_chars = 40
+        max_output_chars = 40
+        max_message_chars = 60
+    };
     RunConfig {
         profile: Profile::Nano,
         model: NANO.to_owned(),
@@ -167,7 +192,7 @@ fn nano() -> RunConfig {
             ..EvalConfig::default()
         },
         optimizer,
-        domains: BTreeMap::from([(CODE.to_owned(), code)]),
+        domains: BTreeMap::from([(CODE.to_owned(), code), (MATH.to_owned(), math)]),
         ..robust()
     }
 }

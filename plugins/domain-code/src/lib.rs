@@ -7,6 +7,7 @@
 mod examples;
 mod gate;
 mod grade;
+mod known;
 mod options;
 mod outcome;
 mod parse;
@@ -23,8 +24,8 @@ use std::fmt;
 use std::sync::Arc;
 
 use azr_plugin::{
-    Answer, CallContext, Domain, Engine, ErrorCode, Executor, Grade, PluginError, Prompt, Proposal,
-    ProposeRequest, ReferenceRule, Result, Services, Task, TaskKind, Validation,
+    Answer, CallContext, Domain, Engine, ErrorCode, Executor, Grade, KnownAnswers, PluginError,
+    Prompt, Proposal, ProposeRequest, Result, Services, Task, TaskKind, Validation,
 };
 
 pub use options::{CodeOptions, InductionScore, PromptStyle, RunLimits, TokenBudgets};
@@ -64,20 +65,14 @@ impl Engine for CodeDomain {
 
 impl Domain for CodeDomain {
     fn kinds(&self) -> Vec<TaskKind> {
-        let kind = |kind: Kind| {
-            let references = match kind {
-                Kind::Deduction | Kind::Abduction => ReferenceRule {
-                    from: vec![kind.as_str().to_owned()],
-                    count: self.options.references,
-                },
-                Kind::Induction => {
-                    let from = [Kind::Abduction, Kind::Deduction]
-                        .map(|kind| kind.as_str().to_owned())
-                        .to_vec();
-                    ReferenceRule { from, count: 1 }
-                }
-            };
-            TaskKind { name: kind.as_str().to_owned(), references }
+        let kind = |kind: Kind| match kind {
+            Kind::Deduction | Kind::Abduction => {
+                TaskKind::new(kind.as_str(), &[kind.as_str()], self.options.references)
+            }
+            Kind::Induction => {
+                let from = [Kind::Abduction, Kind::Deduction].map(Kind::as_str);
+                TaskKind::new(kind.as_str(), &from, 1)
+            }
         };
         Kind::ALL.map(kind).to_vec()
     }
@@ -104,6 +99,10 @@ impl Domain for CodeDomain {
 
     fn grade(&self, answers: &[Answer], context: &dyn CallContext) -> Result<Vec<Grade>> {
         grade::grade(&self.options, &*self.executor, answers, context)
+    }
+
+    fn known_answers(&self, tasks: &[Task]) -> Result<Vec<KnownAnswers>> {
+        tasks.iter().map(|task| known::known(&self.options, task)).collect()
     }
 }
 

@@ -1,9 +1,8 @@
 //! What the code domain stores in a task: the payload, the canonical key, the tasks that a run starts from.
 
 use azr_executor::{Arguments, Program, Value};
-use azr_plugin::serde::de::DeserializeOwned;
 use azr_plugin::serde::{Deserialize, Serialize};
-use azr_plugin::{ErrorCode, PluginError, Result, Task, serde_json};
+use azr_plugin::{ErrorCode, PluginError, Result, Task};
 use sha2::{Digest, Sha256};
 
 /// The kinds of tasks.
@@ -94,7 +93,7 @@ impl CallTask {
     /// Reads a deduction or abduction task.
     pub(crate) fn read(task: &Task) -> Result<Self> {
         match Kind::parse(&task.kind)? {
-            Kind::Deduction | Kind::Abduction => read_payload(task),
+            Kind::Deduction | Kind::Abduction => task.read(),
             Kind::Induction => Err(unreadable(task, "a task with one input was expected")),
         }
     }
@@ -113,7 +112,7 @@ impl InductionTask {
         if Kind::parse(&task.kind)? != Kind::Induction {
             return Err(unreadable(task, "an induction task was expected"));
         }
-        let payload: Self = read_payload(task)?;
+        let payload: Self = task.read()?;
         if payload.inputs.len() != payload.outputs.len() || payload.inputs.len() < 2 {
             return Err(unreadable(task, "it needs at least two inputs and as many outputs"));
         }
@@ -143,10 +142,6 @@ impl InductionTask {
     }
 }
 
-fn read_payload<T: DeserializeOwned>(task: &Task) -> Result<T> {
-    serde_json::from_str(&task.payload).map_err(|error| unreadable(task, &error.to_string()))
-}
-
 fn unreadable(task: &Task, why: &str) -> PluginError {
     PluginError::new(
         ErrorCode::InvalidInput,
@@ -162,12 +157,9 @@ fn to_task<'a>(
     asked: impl IntoIterator<Item = &'a str>,
     payload: &impl Serialize,
 ) -> Result<Task> {
-    let payload = serde_json::to_string(payload).map_err(|error| {
-        PluginError::new(ErrorCode::Internal, format!("a task cannot be written: {error}"))
-    })?;
     let key = digest([kind.as_str(), program.canonical.as_str()].into_iter().chain(asked));
     let subject = digest([program.shape().as_str()]);
-    Ok(Task { kind: kind.as_str().to_owned(), key, subject, payload })
+    Ok(Task { subject, ..Task::new(kind.as_str(), key, payload)? })
 }
 
 /// The first 128 bits of SHA-256 over canonical texts, in hexadecimal.
@@ -183,6 +175,8 @@ fn digest<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
 
 #[cfg(test)]
 mod tests {
+    use azr_plugin::serde_json;
+
     use super::*;
     use crate::testing::{call_task, induction_task};
 

@@ -192,6 +192,10 @@ impl DomainApi for Guarded<Box<dyn Domain>> {
     ) -> AbiResult<RVec<abi::Grade>> {
         self.call(|domain| domain.grade(&plain(answers)?, &Borrowed(context)))
     }
+
+    fn known_answers(&self, tasks: RVec<abi::Task>) -> AbiResult<RVec<abi::KnownAnswers>> {
+        self.call(|domain| domain.known_answers(&plain(tasks)?))
+    }
 }
 
 impl OptimizerApi for Guarded<Box<dyn RlOptimizer>> {

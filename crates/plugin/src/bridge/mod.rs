@@ -283,7 +283,7 @@ mod tests {
         assert_eq!(ours.root_mod_consts().name(), expected.root_mod_consts().name());
         assert_eq!(ours.version_strings().version, expected.version_strings().version);
         assert!(std::ptr::eq(ours.layout().unwrap(), <PluginModuleRef as StableAbi>::LAYOUT));
-        assert_eq!(PluginModuleRef::VERSION_STRINGS.version, "1.0.0");
+        assert_eq!(PluginModuleRef::VERSION_STRINGS.version, "1.1.0");
     }
 
     #[test]

@@ -16,10 +16,10 @@ use super::context::{lend, lend_with_sink};
 use super::mirror::{Mirror, answer, batch, path};
 use crate::{
     Answer, Backend, CallContext, Completion, CompletionSink, ControlTokens, Domain, ErrorCode,
-    Executor, ExecutorSource, GenerateRequest, Grade, Job, JobReport, Message, ModelSpec,
-    OptimizerNeeds, PluginError, Policy, PolicyInfo, Prompt, Proposal, ProposeRequest, Protection,
-    Result, RlOptimizer, RolloutSummary, ScoreRequest, StepPlan, Task, TaskKind, Tokenizer,
-    TokenizerInfo, UpdateReport, UpdateRequest, Validation,
+    Executor, ExecutorSource, GenerateRequest, Grade, Job, JobReport, KnownAnswers, Message,
+    ModelSpec, OptimizerNeeds, PluginError, Policy, PolicyInfo, Prompt, Proposal, ProposeRequest,
+    Protection, Result, RlOptimizer, RolloutSummary, ScoreRequest, StepPlan, Task, TaskKind,
+    Tokenizer, TokenizerInfo, UpdateReport, UpdateRequest, Validation,
 };
 
 pub(crate) fn tokenizer(label: String, object: TokenizerObject) -> Result<Arc<dyn Tokenizer>> {
@@ -259,6 +259,12 @@ impl Domain for RemoteDomain {
             answer(lend(context, |context| self.object.grade(batch(answers), context)))?;
         expect_len(&self.label, "grades", grades.len(), answers.len())?;
         Ok(grades)
+    }
+
+    fn known_answers(&self, tasks: &[Task]) -> Result<Vec<KnownAnswers>> {
+        let known: Vec<KnownAnswers> = answer(self.object.known_answers(batch(tasks)))?;
+        expect_len(&self.label, "sets of known answers", known.len(), tasks.len())?;
+        Ok(known)
     }
 }
 

@@ -11,11 +11,11 @@ use serde_json::json;
 use super::mirror::{Mirror, unknown_code};
 use crate::{
     Answer, Completion, ControlTokens, EngineInfo, EngineKind, ErrorCode, FinishReason,
-    GenerateRequest, Grade, GroupStats, Job, JobReport, LimitKind, Limits, LossSpec, Message,
-    ModelSpec, OptimizerKind, OptimizerNeeds, OptimizerSpec, Outcome, PluginError, PolicyInfo,
-    Prompt, PromptBody, Proposal, ProposeRequest, Protection, Purpose, Ratio, ReferenceRule,
-    Result, Role, RolloutSummary, Sampling, ScoreRequest, StepPlan, Task, TaskKind, TokenizerInfo,
-    TrainSequence, UpdateBounds, UpdateReport, UpdateRequest, Validation,
+    GenerateRequest, Grade, GroupStats, Job, JobReport, KnownAnswers, LimitKind, Limits, LossSpec,
+    Message, ModelSpec, OptimizerKind, OptimizerNeeds, OptimizerSpec, Outcome, PluginError,
+    PolicyInfo, Prompt, PromptBody, Proposal, ProposeRequest, Protection, Purpose, Ratio,
+    ReferenceRule, Result, Role, RolloutSummary, Sampling, ScoreRequest, StepPlan, Task, TaskKind,
+    TokenizerInfo, TrainSequence, UpdateBounds, UpdateReport, UpdateRequest, Validation,
 };
 
 macro_rules! structs {
@@ -64,6 +64,7 @@ structs! {
     Proposal { kind, references, response } + ext_json;
     Answer { task, response } + ext_json;
     Grade { score, well_formed, reason } + ext_json;
+    KnownAnswers { right, wrong } + ext_json;
     OptimizerNeeds { reference, several_answers } + ext_json;
     RolloutSummary { domain, kind, role, prompt_index, reward, n_tokens } + ext_json;
     GroupStats { group, mean, std, n_rollouts } + ext_json;

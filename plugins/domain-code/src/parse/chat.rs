@@ -1,6 +1,7 @@
 //! What stands inside the answer tags: fenced blocks for proposals and programs, plain text or a block for values.
 
-use super::fence::{Fence, fences};
+use azr_plugin::response::{Fence, fences};
+
 use super::scan::{call_arguments, line_is_over};
 use super::{ProposedCall, ProposedInputs};
 use crate::reason::Reason;

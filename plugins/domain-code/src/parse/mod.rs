@@ -3,9 +3,9 @@
 
 mod chat;
 mod completion;
-mod fence;
 mod scan;
-mod tags;
+
+use azr_plugin::response::{TagRule, answer, answer_or_all};
 
 use crate::options::{CodeOptions, PromptStyle};
 use crate::reason::Reason;
@@ -53,14 +53,14 @@ pub(crate) enum Form {
         scratchpad: bool,
     },
     /// Tagged text.
-    Chat(tags::TagRule),
+    Chat(TagRule),
 }
 
 impl Form {
     pub(crate) fn of(options: &CodeOptions) -> Self {
         match options.prompt_style {
             PromptStyle::Completion => Self::Completion { scratchpad: options.scratchpad },
-            PromptStyle::Chat => Self::Chat(tags::TagRule {
+            PromptStyle::Chat => Self::Chat(TagRule {
                 think: options.require_think_tags,
                 think_is_open: options.require_think_tags && options.prompt_opens_think,
             }),
@@ -72,7 +72,7 @@ impl Form {
         bounded(response, |text| match self {
             Self::Completion { .. } => from_form(completion::proposed_call(text)),
             Self::Chat(rule) => Parsed {
-                content: chat::proposed_call(tags::answer_or_all(text)),
+                content: chat::proposed_call(answer_or_all(text)),
                 well_formed: rule.is_well_formed(text),
             },
         })
@@ -83,7 +83,7 @@ impl Form {
         bounded(response, |text| match self {
             Self::Completion { .. } => from_form(completion::proposed_inputs(text)),
             Self::Chat(rule) => Parsed {
-                content: chat::proposed_inputs(tags::answer_or_all(text)),
+                content: chat::proposed_inputs(answer_or_all(text)),
                 well_formed: rule.is_well_formed(text),
             },
         })
@@ -137,13 +137,9 @@ fn from_form<T>(content: Result<T, Reason>) -> Parsed<T> {
     Parsed { well_formed: content.is_ok(), content }
 }
 
-fn tagged(
-    rule: tags::TagRule,
-    text: &str,
-    parse: fn(&str) -> Result<String, Reason>,
-) -> Parsed<String> {
+fn tagged(rule: TagRule, text: &str, parse: fn(&str) -> Result<String, Reason>) -> Parsed<String> {
     Parsed {
-        content: tags::answer(text).ok_or(Reason::NoAnswer).and_then(parse),
+        content: answer(text).ok_or(Reason::NoAnswer).and_then(parse),
         well_formed: rule.is_well_formed(text),
     }
 }
@@ -157,9 +153,9 @@ mod tests {
     const FORMS: [Form; 5] = [
         Form::Completion { scratchpad: false },
         Form::Completion { scratchpad: true },
-        Form::Chat(tags::TagRule { think: true, think_is_open: false }),
-        Form::Chat(tags::TagRule { think: true, think_is_open: true }),
-        Form::Chat(tags::TagRule { think: false, think_is_open: false }),
+        Form::Chat(TagRule { think: true, think_is_open: false }),
+        Form::Chat(TagRule { think: true, think_is_open: true }),
+        Form::Chat(TagRule { think: false, think_is_open: false }),
     ];
 
     #[test]

@@ -46,7 +46,7 @@ pub(crate) fn propose(options: &CodeOptions, request: &ProposeRequest) -> Result
             PromptStyle::Completion => {
                 let n_examples = options.worked_examples as usize;
                 let body = completion::propose_inputs(&reference.program, n_inputs, n_examples);
-                text(body, INPUTS_STOPS, budget)
+                Prompt::completion(body, INPUTS_STOPS, budget)
             }
             PromptStyle::Chat => {
                 talk(chat::propose_inputs(&reference.program, n_inputs, options.thinks()), budget)
@@ -63,7 +63,7 @@ pub(crate) fn propose(options: &CodeOptions, request: &ProposeRequest) -> Result
     }
     Ok(match options.prompt_style {
         PromptStyle::Completion => {
-            text(completion::propose_call(kind, &puzzles), PROPOSAL_STOPS, budget)
+            Prompt::completion(completion::propose_call(kind, &puzzles), PROPOSAL_STOPS, budget)
         }
         PromptStyle::Chat => talk(chat::propose_call(kind, &puzzles, options.thinks()), budget),
     })
@@ -77,7 +77,7 @@ pub(crate) fn solve(options: &CodeOptions, task: &Task) -> Result<Prompt> {
     if kind == Kind::Induction {
         let task = InductionTask::read(task)?;
         return Ok(match style {
-            PromptStyle::Completion => text(
+            PromptStyle::Completion => Prompt::completion(
                 completion::induction(&task.message, task.visible(), n_examples),
                 INDUCTION_STOPS,
                 budgets.induction,
@@ -90,18 +90,26 @@ pub(crate) fn solve(options: &CodeOptions, task: &Task) -> Result<Prompt> {
     let task = CallTask::read(task)?;
     let puzzle = Puzzle::of_task(&task);
     Ok(match (style, kind) {
-        (PromptStyle::Completion, Kind::Abduction) if options.scratchpad => {
-            text(completion::noted_abduction(&puzzle), SCRATCHPAD_STOPS, budgets.abduction)
-        }
-        (PromptStyle::Completion, _) if options.scratchpad => {
-            text(completion::noted_deduction(&puzzle), SCRATCHPAD_STOPS, budgets.deduction)
-        }
-        (PromptStyle::Completion, Kind::Abduction) => {
-            text(completion::abduction(&puzzle, n_examples), ANSWER_STOPS, budgets.abduction)
-        }
-        (PromptStyle::Completion, _) => {
-            text(completion::deduction(&puzzle, n_examples), ANSWER_STOPS, budgets.deduction)
-        }
+        (PromptStyle::Completion, Kind::Abduction) if options.scratchpad => Prompt::completion(
+            completion::noted_abduction(&puzzle),
+            SCRATCHPAD_STOPS,
+            budgets.abduction,
+        ),
+        (PromptStyle::Completion, _) if options.scratchpad => Prompt::completion(
+            completion::noted_deduction(&puzzle),
+            SCRATCHPAD_STOPS,
+            budgets.deduction,
+        ),
+        (PromptStyle::Completion, Kind::Abduction) => Prompt::completion(
+            completion::abduction(&puzzle, n_examples),
+            ANSWER_STOPS,
+            budgets.abduction,
+        ),
+        (PromptStyle::Completion, _) => Prompt::completion(
+            completion::deduction(&puzzle, n_examples),
+            ANSWER_STOPS,
+            budgets.deduction,
+        ),
         (PromptStyle::Chat, Kind::Abduction) => {
             talk(chat::abduction(&puzzle, thinks), budgets.abduction)
         }
@@ -130,11 +138,6 @@ fn with_fillers<'a>(puzzles: &[Puzzle<'a>], n_wanted: usize, seed: u64) -> Vec<P
     let mut shown: Vec<Puzzle<'a>> = fillers.collect();
     shown.extend(puzzles);
     shown
-}
-
-fn text(body: String, stops: &[&str], max_new_tokens: u32) -> Prompt {
-    let stop = stops.iter().map(|&stop| stop.to_owned()).collect();
-    Prompt { body: PromptBody::Text(body), stop, max_new_tokens }
 }
 
 fn talk(messages: Vec<azr_plugin::Message>, max_new_tokens: u32) -> Prompt {

@@ -2,18 +2,18 @@
 
 /// A fenced block.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Fence<'a> {
+pub struct Fence<'a> {
     /// What follows the opening backticks, in lower case.
-    pub(super) label: String,
+    pub label: String,
     /// The content without the fences and without blank lines around it.
-    pub(super) content: &'a str,
+    pub content: &'a str,
 }
 
 /// Most blocks that are looked at; more were never asked for.
 const MAX_FENCES: usize = 256;
 
 /// The closed blocks of `text` in order. A block that is never closed is none.
-pub(super) fn fences(text: &str) -> Vec<Fence<'_>> {
+pub fn fences(text: &str) -> Vec<Fence<'_>> {
     let mut found = Vec::new();
     let mut open: Option<(usize, String, usize)> = None;
     let mut start = 0;

@@ -2,11 +2,11 @@
 
 /// The tags that a response must consist of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct TagRule {
+pub struct TagRule {
     /// A chain of thought comes before the answer.
-    pub(crate) think: bool,
+    pub think: bool,
     /// The prompt already opened the think tag.
-    pub(crate) think_is_open: bool,
+    pub think_is_open: bool,
 }
 
 const THINK_OPEN: &str = "<think>";
@@ -17,7 +17,7 @@ const ANSWER_CLOSE: &str = "</answer>";
 impl TagRule {
     /// Whether `text` is, from its very beginning, a chain of thought (if demanded), optional white space and an answer.
     /// What follows the answer does not matter.
-    pub(crate) fn is_well_formed(self, text: &str) -> bool {
+    pub fn is_well_formed(self, text: &str) -> bool {
         let text = text.trim_start();
         if !self.think {
             return opens_closed_answer(text);
@@ -37,13 +37,13 @@ impl TagRule {
 }
 
 /// What stands in the last `<answer>`, if it is closed.
-pub(super) fn answer(text: &str) -> Option<&str> {
+pub fn answer(text: &str) -> Option<&str> {
     let inner = &text[text.rfind(ANSWER_OPEN)? + ANSWER_OPEN.len()..];
     Some(&inner[..inner.find(ANSWER_CLOSE)?])
 }
 
 /// What stands in the last `<answer>`, or the whole text: a proposal without tags can still be a task.
-pub(super) fn answer_or_all(text: &str) -> &str {
+pub fn answer_or_all(text: &str) -> &str {
     answer(text).unwrap_or(text)
 }
 

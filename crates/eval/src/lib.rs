@@ -5,6 +5,7 @@
 mod data;
 mod error;
 mod suite;
+pub mod suites;
 
 pub use data::{Located, read_lines};
 pub use error::{EvalError, Result};

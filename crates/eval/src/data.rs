@@ -28,11 +28,12 @@ pub struct Located<T> {
 /// The file cannot be read, or a line is no object with the fields of `T`: the error names file and line.
 pub fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<Located<T>>> {
     let parsed = |Located { line, value: text }: Located<Vec<u8>>| {
-        let value = serde_json::from_slice(&text).map_err(|error| EvalError::Line {
-            path: path.into(),
-            line,
-            reason: error.to_string().replace(" at line 1 column ", " at column "),
-        })?;
+        let value =
+            serde_json::from_slice(text.trim_ascii_end()).map_err(|error| EvalError::Line {
+                path: path.into(),
+                line,
+                reason: error.to_string().replace(" at line 1 column ", " at column "),
+            })?;
         Ok(Located { line, value })
     };
     read_texts(path)?.into_iter().map(parsed).collect()

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use azr_executor::{parse_arguments, parse_literal};
+use azr_executor::parse_literal;
 use serde::Deserialize;
 
 use super::prediction::{Hidden, Item, Prediction};
@@ -49,7 +49,6 @@ fn item(line: Line) -> std::result::Result<Item, String> {
     let call = line.input.trim().split_once('(');
     let call = call.and_then(|(name, rest)| Some((name.trim(), rest.strip_suffix(')')?)));
     let (function, input) = call.ok_or("field `input` is no call")?;
-    parse_arguments(input).map_err(|error| format!("field `input`: {error}"))?;
     let output = parse_literal(&line.output).map_err(|error| format!("field `output`: {error}"))?;
     Ok(Item { id, code: line.code, function: function.to_owned(), input: input.to_owned(), output })
 }

@@ -109,6 +109,9 @@ impl Fields {
         };
         let mut inputs = self.inputs("base_input")?;
         inputs.extend(self.inputs("plus_input")?);
+        if inputs.is_empty() {
+            return Err(format!("`{id}` has no inputs, so nothing would be tested"));
+        }
         let typed = |input: Vec<Value>| {
             let arguments = input.into_iter().enumerate();
             arguments.map(|(position, value)| (format.argument)(number, position, value)).collect()

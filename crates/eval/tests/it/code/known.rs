@@ -24,7 +24,7 @@ fn data(name: &str) -> Option<PathBuf> {
 /// The last of the functions that a solution defines is the one that is asked for.
 fn entry_point(source: &str) -> &str {
     let last = source.rsplit("\ndef ").next().unwrap_or_default();
-    last.trim_start_matches("def ").split('(').next().unwrap_or_default()
+    last.trim_start_matches("def ").split('(').next().unwrap_or_default().trim()
 }
 
 /// Nearly right programs fail, but for those whose change makes no difference. Returning nothing is never right.

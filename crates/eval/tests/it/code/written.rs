@@ -207,6 +207,10 @@ fn broken_files_are_named_with_their_line() {
         (first.replace("\"atol\": 0", "\"atol\": null"), "line 1: field `atol` is None"),
         (first.replace("[[[1, 2]], [[]]]", "[1]"), "line 1: field `base_input` is no list of"),
         (first.replace("\"doubled\"", "3"), "line 1: field `entry_point` is a int, not a text"),
+        (
+            TEXTS.lines().nth(1).unwrap().replace("[[\"annie\"], [\"dawood\"]]", "[]"),
+            "line 1: `Mbpp/737` has no inputs",
+        ),
         ("[1]".to_owned(), "line 1: expected an object, found a list"),
     ] {
         let (_folder, path) = file(&text);

@@ -146,7 +146,7 @@ fn what_is_wrong_is_named_before_anything_is_made() {
     refused(&["--suite=heldout", "--samples=3", "--pass-at=5"], 2, &["pass@5", "3 samples"]);
     refused(&["--suite=heldout", "--samples=3", "--temperature=0"], 2, &["greedy"]);
     refused(&["--suite=heldout", "--backend=abacus"], 2, &["abacus", "cpu"]);
-    let said = expect_code(&mut w.azr(&["eval", "compare", "model", "model"]), 1);
+    let said = expect_code(&mut w.azr(&["eval", "compare", "data", "data"]), 1);
     assert!(stderr(&said).contains("holds no evaluation"), "{}", stderr(&said));
 
     // A file that changed since.

@@ -9,6 +9,12 @@ fn help_of_train() {
 }
 
 #[test]
+fn help_of_eval() {
+    let w = Workspace::new();
+    insta::assert_snapshot!(stdout(&expect_code(&mut w.azr(&["eval", "--help"]), 0)));
+}
+
+#[test]
 fn wrong_usage_exits_2() {
     let w = Workspace::new();
     let text = stderr(&expect_code(&mut w.azr(&["train", "--stepz=3"]), 2));

@@ -10,9 +10,12 @@ mod bad_input;
 mod built;
 mod cli;
 mod equivalence;
+mod eval;
 mod examples;
 mod fixtures;
 mod gpu;
+#[path = "../crates/eval/src/server/loopback.rs"]
+mod loopback;
 mod models;
 mod plugins;
 mod real_model;

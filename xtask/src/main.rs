@@ -1,6 +1,6 @@
 //! `cargo xtask …`: the front door for users and the automation for developers.
 //!
-//! User commands (`train`, `model`, `plugins`, …) build the `azr` binary in release mode and hand everything over to it.
+//! User commands (`train`, `eval`, `model`, …) build the `azr` binary in release mode and hand everything over to it.
 //! Developer commands (`test`, `ci`) run cargo. This crate stays free of heavy dependencies: it compiles before anything.
 
 mod developer;
@@ -21,6 +21,7 @@ usage: cargo xtask <command> [arguments]
 for users (each builds `azr` in release mode and runs it; add --help for its own help):
   train      train a model by self-play; without arguments: the built-in nano model, a few minutes
   model      pull and inspect models
+  eval       evaluate a model, a run or a server on benchmarks; compare two evaluations
   plan       what a run needs in memory, before it starts
   plugins    list engines
   doctor     this machine, and what protects it from the programs a model writes
@@ -47,7 +48,7 @@ fn main() -> ExitCode {
     let command = arguments.next().unwrap_or_default();
     let rest: Vec<String> = arguments.collect();
     let result = match command.as_str() {
-        "train" | "model" | "plan" | "plugins" | "doctor" => become_azr(&command, &rest),
+        "train" | "eval" | "model" | "plan" | "plugins" | "doctor" => become_azr(&command, &rest),
         "new-plugin" => new_plugin::run(&rest).map(|()| 0),
         "test" => developer::test(&rest).map(|()| 0),
         "test-slow" => developer::test_slow().map(|()| 0),

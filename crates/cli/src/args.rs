@@ -4,13 +4,15 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::eval::args::Eval;
+
 /// Absolute Zero self-play: a language model that teaches itself.
 #[derive(Debug, Parser)]
 #[command(
     name = "azr",
     version,
     max_term_width = 110,
-    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 interrupted after a clean checkpoint."
+    after_help = "Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 interrupted, what was done is saved."
 )]
 pub(crate) struct Cli {
     /// Print data as text or as JSON (progress and messages always go to stderr)
@@ -39,6 +41,8 @@ pub(crate) enum Command {
     /// Show what memory a run would need, and what to change where it does not fit
     #[command(after_help = "Takes the arguments of `azr train` and starts nothing.")]
     Plan(Box<Plan>),
+    /// Evaluate a model on benchmarks, or compare two evaluations
+    Eval(Box<Eval>),
     /// Pull, inspect and merge models
     #[command(subcommand)]
     Model(Model),

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::sync::Mutex;
 
+use azr_plugin::{CallContext, PolicyInfo};
 use azr_run::{SetSummary, duration};
 use azr_selfplay::{Observer, Phase, StepOutput, mean_of};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
@@ -25,14 +26,8 @@ impl Console {
         Self { cancels: true, ..Self::default() }
     }
 
-    fn with_bar(&self, act: impl FnOnce(&mut Option<ProgressBar>)) {
-        // A panic while a bar was drawn leaves nothing half-done that matters.
-        act(&mut self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
-    }
-}
-
-impl Observer for Console {
-    fn phase_started(&self, phase: Phase, total: u64) {
+    /// Shows a bar with this name.
+    pub(crate) fn started(&self, name: &str, unit: &'static str, total: u64) {
         let template = "{msg:>15} [{bar:30}] {pos}/{len} {prefix}, {rate}/s, ETA {eta}";
         let style =
             ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
@@ -42,20 +37,13 @@ impl Observer for Console {
             let _ = write!(out, "{:.0}", state.per_sec());
         };
         bar.set_style(style.with_key("rate", rate).progress_chars("=> "));
-        bar.set_prefix(phase.unit());
-        bar.set_message(phase.as_str().replace('_', " "));
+        bar.set_prefix(unit);
+        bar.set_message(name.replace('_', " "));
         self.with_bar(|slot| *slot = Some(bar));
     }
 
-    fn progress(&self, _phase: Phase, done: u64, _total: u64, _unit: &'static str) {
-        self.with_bar(|slot| {
-            if let Some(bar) = slot {
-                bar.set_position(done);
-            }
-        });
-    }
-
-    fn phase_finished(&self, _phase: Phase) {
+    /// Takes the bar away.
+    pub(crate) fn finished(&self) {
         self.with_bar(|slot| {
             if let Some(bar) = slot.take() {
                 bar.finish_and_clear();
@@ -63,9 +51,48 @@ impl Observer for Console {
         });
     }
 
+    fn with_bar(&self, act: impl FnOnce(&mut Option<ProgressBar>)) {
+        // A panic while a bar was drawn leaves nothing half-done that matters.
+        act(&mut self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner));
+    }
+}
+
+impl Observer for Console {
+    fn phase_started(&self, phase: Phase, total: u64) {
+        self.started(phase.as_str(), phase.unit(), total);
+    }
+
+    fn progress(&self, _phase: Phase, done: u64, total: u64, _unit: &'static str) {
+        CallContext::progress(self, done, total);
+    }
+
+    fn phase_finished(&self, _phase: Phase) {
+        self.finished();
+    }
+
+    fn is_cancelled(&self) -> bool {
+        CallContext::is_cancelled(self)
+    }
+}
+
+impl CallContext for Console {
+    fn progress(&self, done: u64, _total: u64) {
+        self.with_bar(|slot| {
+            if let Some(bar) = slot {
+                bar.set_position(done);
+            }
+        });
+    }
+
     fn is_cancelled(&self) -> bool {
         self.cancels && interrupt::requested()
     }
+}
+
+/// What model it is and where it computes.
+pub(crate) fn about(info: &PolicyInfo) -> String {
+    let PolicyInfo { family, n_parameters, device, .. } = info;
+    format!("{family} with {:.1} M parameters on {device}", *n_parameters as f64 / 1e6)
 }
 
 /// The line of one step.
@@ -115,6 +142,16 @@ pub(crate) fn held_out(set: &SetSummary, is_change: bool) -> String {
     let kinds: Vec<String> =
         set.kinds.iter().map(|(kind, _, now)| format!("{kind} {}", rate(*now))).collect();
     format!("{name} {} ({})", rate(after), kinds.join(", "))
+}
+
+/// The score of each benchmark, where some were taken.
+pub(crate) fn benchmarks(metrics: &BTreeMap<String, f64>) -> Option<String> {
+    let score = |(name, &score): (&String, &f64)| {
+        let suite = name.strip_prefix("benchmark/")?.strip_suffix("/pass_at_1")?;
+        Some(format!("{suite} {}", rate(score)))
+    };
+    let scores: Vec<String> = metrics.iter().filter_map(score).collect();
+    (!scores.is_empty()).then(|| scores.join(" "))
 }
 
 /// What the run was, what it is and how long it took.
@@ -226,6 +263,20 @@ mod tests {
         assert_eq!(held_out(&set, false), "held-out 31.0 % (abduction 25.0 %, deduction 37.0 %)");
         let part = SetSummary { is_part: true, ..set };
         assert_eq!(held_out(&part, true), "held-out part 23.4 % → 31.0 %");
+    }
+
+    #[test]
+    fn benchmarks_are_told_by_their_scores() {
+        let metrics = [
+            ("benchmark/gsm8k/pass_at_1", 0.125),
+            ("benchmark/gsm8k/n_items", 8.0),
+            ("benchmark/humaneval+/pass_at_1", 0.5),
+            ("heldout/solve_rate_mean", 0.5),
+        ];
+        let metrics = metrics.map(|(name, value)| (name.to_owned(), value));
+        let said = benchmarks(&BTreeMap::from(metrics.clone()));
+        assert_eq!(said.as_deref(), Some("gsm8k 12.5 % humaneval+ 50.0 %"));
+        assert_eq!(benchmarks(&BTreeMap::from_iter(metrics.into_iter().skip(3))), None);
     }
 
     #[test]

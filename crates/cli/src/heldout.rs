@@ -13,6 +13,9 @@ const BUILT_IN: [(&str, &[u8]); 2] = [
     ("cruxeval", include_bytes!("../../../tests/data/heldout/cruxeval.jsonl")),
 ];
 
+/// The domain that the tasks of the built-in sets belong to.
+pub(crate) const DOMAIN: &str = "code";
+
 /// Reads the sets that `names` (names of built-in sets, or paths) choose, and notes the content of each in `sums`.
 pub(crate) fn read(
     names: &[String],
@@ -26,7 +29,8 @@ pub(crate) fn is_built_in(name: &str) -> bool {
     BUILT_IN.iter().any(|(built_in, _)| *built_in == name)
 }
 
-fn read_one(name: &str, sums: &mut BTreeMap<String, String>) -> Result<HeldOutSet> {
+/// Reads the set that `name` chooses, and notes its content in `sums`.
+pub(crate) fn read_one(name: &str, sums: &mut BTreeMap<String, String>) -> Result<HeldOutSet> {
     let path = Path::new(name);
     let built_in = BUILT_IN.iter().find(|(built_in, _)| *built_in == name);
     if built_in.is_none() && !path.exists() {

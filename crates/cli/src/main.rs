@@ -3,10 +3,12 @@
 //! Data goes to stdout, everything else to stderr. Nothing here holds logic that a test of a crate could not reach.
 
 mod args;
+mod benchmarks;
 mod check;
 mod console;
 mod doctor;
 mod engines;
+mod eval;
 mod heldout;
 mod interrupt;
 mod models;
@@ -33,7 +35,7 @@ enum Ending {
     Done,
     /// What was to be found out is that something fails; it is printed.
     Failed,
-    /// Ctrl-C, after a clean checkpoint.
+    /// Ctrl-C, after what was done was saved.
     Interrupted,
 }
 
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Train(train) => train::run(&train, &cli.plugins),
         Command::Plan(train) => plan::run(&train, &cli.plugins, cli.format).map(|()| Ending::Done),
+        Command::Eval(eval) => eval::run(&eval, &cli.plugins, cli.format),
         Command::Model(model) => models::run(&model, cli.format).map(|()| Ending::Done),
         Command::Plugins(command) => {
             let ending = |is_well| if is_well { Ending::Done } else { Ending::Failed };
@@ -72,6 +75,7 @@ fn is_usage_error(error: &anyhow::Error) -> bool {
         matches!(cause.downcast_ref(), Some(azr_run::RunError::Config { .. }))
             || matches!(cause.downcast_ref(), Some(azr_selfplay::SelfPlayError::Config { .. }))
             || cause.downcast_ref().is_some_and(azr_host::HostError::is_usage)
+            || cause.downcast_ref().is_some_and(azr_eval::EvalError::is_usage)
             || cause
                 .downcast_ref()
                 .is_some_and(|e: &azr_plugin::PluginError| e.code == ErrorCode::InvalidConfig)

@@ -1,9 +1,9 @@
 //! The model that is part of this binary.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::Result;
-use azr_run::NANO;
+use azr_run::is_nano;
 use azr_weights::models;
 
 /// Files of `models/azr-nano`, which `cargo xtask pretrain-nano` makes.
@@ -14,10 +14,9 @@ const FILES: [(&str, &[u8]); 4] = [
     ("tokenizer_config.json", include_bytes!("../../../models/azr-nano/tokenizer_config.json")),
 ];
 
-/// Where the built-in model lies, if `model` means it; unpacks it where it is not there yet. A path of that name comes
-/// first.
+/// Where the built-in model lies, if `model` means it; unpacks it where it is not there yet.
 pub(crate) fn unpacked(model: &str) -> Result<Option<PathBuf>> {
-    if model != NANO || Path::new(model).exists() {
+    if !is_nano(model) {
         return Ok(None);
     }
     Ok(Some(models::unpack("azr-nano", &FILES)?))

@@ -7,11 +7,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use anyhow::{Context, Result};
 use azr_backend_cpu::PolicyOptions;
 use azr_run::{Evaluations, RunConfig, RunDir, RunError, seconds};
-use azr_selfplay::{SelfPlay, SelfPlayError};
+use azr_selfplay::{Evaluation, SelfPlay, SelfPlayError};
 use azr_weights::models::content_sha256;
 use toml::{Table, Value};
 
 use crate::args::Train;
+use crate::benchmarks::{self, Benchmarks};
 use crate::console::{self, Console};
 use crate::{Ending, engines, heldout, interrupt, models, print};
 
@@ -20,27 +21,47 @@ pub(crate) fn run(arguments: &Train, plugins: &[PathBuf]) -> Result<Ending> {
     let host = engines::host(&config.plugins)?;
     let model = models::local(&config.model, arguments.offline)?;
     print::note(format!("opening {}", model.display()));
-    let engines = engines::create(&host, &config, &model)?;
-    let info = engines.policy.info();
-    print::note(print::escaped(&format!(
-        "{} with {:.1} M parameters on {}",
-        info.family,
-        info.n_parameters as f64 / 1e6,
-        info.device
-    )));
+    let (engines, executor) = engines::create(&host, &config, &model)?;
+    print::note(print::escaped(&console::about(&engines.policy.info())));
     // Everything that can be refused is refused before a folder is made.
     let mut sums = BTreeMap::from([("model".to_owned(), content_sha256(&model)?)]);
     let held_out = heldout::read(&config.eval.sets, &mut sums)?;
     let shown = held_out.first().map(|set| set.name.clone());
+    let tokenizer = engines.tokenizer.clone();
+    let benchmarks = Benchmarks::open(&host, &config, tokenizer, executor, &mut sums)?;
     let selfplay = SelfPlay::new(config.selfplay.clone(), engines)?.with_held_out(held_out)?;
     let mut run = match resumed {
         Some(run) => run,
-        None => RunDir::create(&run_path(arguments, &config), &config)?,
+        None => {
+            let path = arguments.run_dir.clone();
+            let path = path.unwrap_or_else(|| free_folder(Path::new("runs"), &config.model));
+            RunDir::create(&path, &config)?
+        }
     };
     run.pin(&sums)?;
     run.save_config(&config)?;
-    interrupt::install()?;
-    steps(&config, run, selfplay, &shown.unwrap_or_default())
+    interrupt::install("finishing this step, then saving")?;
+    steps(&config, run, selfplay, &benchmarks, &shown.unwrap_or_default())
+}
+
+/// Asks the held-out tasks, all or a part of them, and takes the benchmarks; the answers to these are written down.
+fn evaluate(
+    (selfplay, benchmarks): (&mut SelfPlay, &Benchmarks),
+    (config, run): (&RunConfig, &RunDir),
+    step: u64,
+    asks_all: bool,
+    console: &Console,
+) -> Result<Evaluation> {
+    let mut evaluate = || -> Result<Evaluation> {
+        let tasks_per_kind = config.eval.tasks_per_kind;
+        let mut evaluation = selfplay.evaluate(step, tasks_per_kind, asks_all, console)?;
+        let scores = benchmarks.take(selfplay.policy_mut(), console)?;
+        scores.record(run, step)?;
+        evaluation.metrics.extend(scores.metrics);
+        evaluation.timings.extend(scores.timings);
+        Ok(evaluation)
+    };
+    evaluate().with_context(|| format!("the evaluation after step {step}"))
 }
 
 /// Runs the steps that are left. `shown` is the held-out set of which the console tells.
@@ -48,6 +69,7 @@ fn steps(
     config: &RunConfig,
     mut run: RunDir,
     mut selfplay: SelfPlay,
+    benchmarks: &Benchmarks,
     shown: &str,
 ) -> Result<Ending> {
     print::note(format!("run folder {}", run.path().display()));
@@ -55,25 +77,31 @@ fn steps(
         print::note("interrupted while the seed tasks were made; `--resume` makes them anew");
         return Ok(Ending::Interrupted);
     };
-    let is_evaluated = config.eval.every > 0 && selfplay.has_held_out();
-    let tasks_per_kind = config.eval.tasks_per_kind;
-    let mut evaluations = Evaluations::new(shown, &run.metrics()?);
+    let is_evaluated = config.eval.every > 0 && (selfplay.has_held_out() || !benchmarks.is_empty());
+    let lines = run.metrics()?;
+    let mut evaluations = Evaluations::new(shown, &lines);
     // At the end as at the start all tasks are asked; between them a part shows where it goes. A run that was
     // interrupted at what is its end now was asked a part.
     let is_end = step == 0 || step >= config.steps;
-    if is_evaluated && is_end && !evaluations.is_whole_at(step) {
-        let evaluation =
-            match selfplay.evaluate(step, tasks_per_kind, true, &Console::that_cancels()) {
-                Err(SelfPlayError::Cancelled) => {
-                    print::note("interrupted during the evaluation; `--resume` makes it anew");
-                    return Ok(Ending::Interrupted);
-                }
-                evaluation => {
-                    evaluation.with_context(|| format!("the evaluation after step {step}"))?
-                }
-            };
-        run.record_evaluation(&evaluation, wall_time())?;
-        evaluations.add(step, &evaluation.metrics);
+    let is_done = match selfplay.has_held_out() {
+        true => evaluations.is_whole_at(step),
+        false => lines.iter().any(|line| line.step == step && has_benchmarks(&line.metrics)),
+    };
+    if is_evaluated && is_end && !is_done {
+        let asked = (&mut selfplay, benchmarks);
+        match evaluate(asked, (config, &run), step, true, &Console::that_cancels()) {
+            Err(error) if benchmarks::is_cancelled(&error) => {
+                print::note("interrupted during the evaluation; `--resume` makes it anew");
+                return Ok(Ending::Interrupted);
+            }
+            evaluation => {
+                let evaluation = evaluation?;
+                run.record_evaluation(&evaluation, wall_time())?;
+                evaluations.add(step, &evaluation.metrics);
+                let scores = console::benchmarks(&evaluation.metrics);
+                scores.iter().for_each(|scores| print::note(print::escaped(scores)));
+            }
+        }
     }
     let console = Console::default();
     if let Some(set) = evaluations.summary() {
@@ -84,9 +112,9 @@ fn steps(
         let mut output = selfplay.step(step, &console).with_context(|| format!("step {step}"))?;
         let is_last = step == config.steps;
         let is_due = is_evaluated && (is_last || step.is_multiple_of(config.eval.every));
-        let evaluation =
-            is_due.then(|| selfplay.evaluate(step, tasks_per_kind, is_last, &console)).transpose();
-        let evaluation = evaluation.with_context(|| format!("the evaluation after step {step}"))?;
+        let mut evaluation =
+            || evaluate((&mut selfplay, benchmarks), (config, &run), step, is_last, &console);
+        let evaluation = if is_due { Some(evaluation()?) } else { None };
         output.timings.extend(peak_memory_bytes().map(|n| ("memory/peak_bytes".to_owned(), n)));
         run.record_step(&output, evaluation.as_ref(), wall_time())?;
         let mut line = console::summary(&output, config.steps);
@@ -94,6 +122,8 @@ fn steps(
             evaluations.add(step, &evaluation.metrics);
             let summary = evaluations.summary();
             line.extend(summary.map(|set| format!(" | {}", console::held_out(&set, true))));
+            let scores = console::benchmarks(&evaluation.metrics);
+            line.extend(scores.map(|scores| format!(" | {scores}")));
         }
         print::note(print::escaped(&line));
         for alarm in &output.alarms {
@@ -117,6 +147,11 @@ fn steps(
     let ending = console::ending(evaluations.summary().as_ref(), step, seconds(&run.metrics()?));
     print::note(print::escaped(&format!("{ending}; report in {}", report.display())));
     Ok(Ending::Done)
+}
+
+/// Whether benchmarks are among these metrics.
+fn has_benchmarks(metrics: &BTreeMap<String, f64>) -> bool {
+    console::benchmarks(metrics).is_some()
 }
 
 /// Unix time in seconds.
@@ -192,7 +227,7 @@ fn chosen(arguments: &Train) -> Result<RunConfig> {
         ("save_every", number("save-every", arguments.save_every)?),
         ("selfplay", seed),
         ("backend", engine(&arguments.backend)),
-        ("executor", executor(arguments)),
+        ("executor", executor(arguments.executor.as_deref(), arguments.strict_sandbox)),
         ("optimizer", engine(&arguments.optimizer)),
         ("tokenizer", engine(&arguments.tokenizer)),
         ("domains", domains),
@@ -205,6 +240,7 @@ fn chosen(arguments: &Train) -> Result<RunConfig> {
         config.model = absolute(Path::new(&config.model))?.to_string_lossy().into_owned();
     }
     config.plugins = config.plugins.iter().map(|file| absolute(file)).collect::<Result<_>>()?;
+    config.eval.data = config.eval.data.as_deref().map(absolute).transpose()?;
     for set in &mut config.eval.sets {
         if !heldout::is_built_in(set) && Path::new(set.as_str()).exists() {
             *set = absolute(Path::new(set.as_str()))?.to_string_lossy().into_owned();
@@ -214,12 +250,12 @@ fn chosen(arguments: &Train) -> Result<RunConfig> {
 }
 
 /// The executor that the flags choose, and what they demand of it.
-fn executor(arguments: &Train) -> Option<Value> {
+pub(crate) fn executor(name: Option<&str>, strict_sandbox: bool) -> Option<Value> {
     let mut table = Table::new();
-    if let Some(name) = &arguments.executor {
-        table.insert("name".to_owned(), name.clone().into());
+    if let Some(name) = name {
+        table.insert("name".to_owned(), name.into());
     }
-    if arguments.strict_sandbox {
+    if strict_sandbox {
         let options = Table::from_iter([("sandbox".to_owned(), Value::from("strict"))]);
         table.insert("options".to_owned(), options.into());
     }
@@ -251,20 +287,17 @@ fn is_shared(option: &str) -> bool {
     options.get(option).is_some()
 }
 
-fn absolute(path: &Path) -> Result<PathBuf> {
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
     std::path::absolute(path).with_context(|| format!("`{}`", path.display()))
 }
 
-/// `--run-dir`, or the first free `runs/<model>-<n>`.
-fn run_path(arguments: &Train, config: &RunConfig) -> PathBuf {
-    if let Some(path) = &arguments.run_dir {
-        return path.clone();
-    }
-    let name = config.model.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+/// The first free `<folder>/<model>-<n>`.
+pub(crate) fn free_folder(folder: &Path, model: &str) -> PathBuf {
+    let name = model.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
     let model = name.strip_suffix(".gguf").unwrap_or(name);
-    let free = |n: &u32| !Path::new("runs").join(format!("{model}-{n}")).exists();
+    let free = |n: &u32| !folder.join(format!("{model}-{n}")).exists();
     let n = (1..).find(free).unwrap_or(1);
-    Path::new("runs").join(format!("{model}-{n}"))
+    folder.join(format!("{model}-{n}"))
 }
 
 /// Largest resident size of this process so far, where the system tells it.

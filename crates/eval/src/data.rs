@@ -27,33 +27,48 @@ pub struct Located<T> {
 /// # Errors
 /// The file cannot be read, or a line is no object with the fields of `T`: the error names file and line.
 pub fn read_lines<T: DeserializeOwned>(path: &Path) -> Result<Vec<Located<T>>> {
+    let parsed = |Located { line, value: text }: Located<Vec<u8>>| {
+        let value =
+            serde_json::from_slice(text.trim_ascii_end()).map_err(|error| EvalError::Line {
+                path: path.into(),
+                line,
+                reason: error.to_string().replace(" at line 1 column ", " at column "),
+            })?;
+        Ok(Located { line, value })
+    };
+    read_texts(path)?.into_iter().map(parsed).collect()
+}
+
+/// Reads the lines of the file at `path` as [`read_lines`] does, whatever they hold.
+pub(crate) fn read_texts(path: &Path) -> Result<Vec<Located<Vec<u8>>>> {
     let file = File::open(path).map_err(EvalError::io("open", path))?;
     let bytes: Box<dyn Read> = if path.extension().is_some_and(|extension| extension == "gz") {
         Box::new(MultiGzDecoder::new(file))
     } else {
         Box::new(file)
     };
-    let (mut bytes, mut items, mut text) = (BufReader::new(bytes), Vec::new(), Vec::new());
+    let (mut bytes, mut texts) = (BufReader::new(bytes), Vec::new());
     for line in 1.. {
-        text.clear();
+        let mut text = Vec::new();
         let mut limited = bytes.by_ref().take(MAX_LINE_BYTES);
         let n = limited.read_until(b'\n', &mut text).map_err(EvalError::io("read", path))?;
-        let wrong = |reason: String| EvalError::Line { path: path.into(), line, reason };
         if n == 0 {
             break;
         }
         if n as u64 == MAX_LINE_BYTES {
-            return Err(wrong(format!("it is longer than {} MiB", MAX_LINE_BYTES >> 20)));
+            let reason = format!("it is longer than {} MiB", MAX_LINE_BYTES >> 20);
+            return Err(EvalError::Line { path: path.into(), line, reason });
         }
-        if text.iter().all(u8::is_ascii_whitespace) {
-            continue;
+        if !text.iter().all(u8::is_ascii_whitespace) {
+            texts.push(Located { line, value: text });
         }
-        let value = serde_json::from_slice(&text).map_err(|error| {
-            wrong(error.to_string().replace(" at line 1 column ", " at column "))
-        })?;
-        items.push(Located { line, value });
     }
-    Ok(items)
+    Ok(texts)
+}
+
+/// Lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(test)]

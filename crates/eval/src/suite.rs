@@ -1,16 +1,28 @@
 //! A benchmark, whatever it asks.
 
 use azr_plugin::{CallContext, Executor, Prompt};
+use serde::{Deserialize, Serialize};
 
 use crate::Result;
 
 /// How a model is spoken to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum PromptStyle {
     /// A text that the model continues, with worked examples: for base models.
     Completion,
     /// A conversation with instructions, for models with a chat template.
     Chat,
+}
+
+impl PromptStyle {
+    /// The name on the command line and in files.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Completion => "completion",
+            Self::Chat => "chat",
+        }
+    }
 }
 
 /// A model's response to an item.
@@ -42,6 +54,11 @@ pub trait Suite: Send + Sync {
 
     /// The items' ids, unique, in the order of the data.
     fn ids(&self) -> Vec<String>;
+
+    /// The name of the prompts that `style` gives, recorded with results.
+    fn template(&self, style: PromptStyle) -> String {
+        style.as_str().to_owned()
+    }
 
     /// What the model is shown of item `item`. Never shows its answer.
     fn prompt(&self, item: usize, style: PromptStyle) -> Prompt;

@@ -9,6 +9,8 @@
 //! floats. NaN equals nothing there, as in Python: a task whose gold value holds a NaN has no right
 //! answer, so domains refuse such tasks instead of paying for a value that a model can name without
 //! computing anything.
+//!
+//! [`python`] is `answer` without the tolerance: for benchmarks whose rules are Python's own.
 
 use std::collections::BTreeMap;
 
@@ -63,14 +65,27 @@ fn alike(left: &Value, right: &Value, same_float: fn(f64, f64) -> bool) -> bool 
 /// a float only exactly. Elements of sets and keys of dicts are compared without tolerance, because Python
 /// finds them by hash.
 pub fn answer(left: &Value, right: &Value) -> bool {
+    equal(left, right, close)
+}
+
+/// Python's `==` on plain data: [`answer`], but floats are equal only exactly.
+pub fn python(left: &Value, right: &Value) -> bool {
+    equal(left, right, |left, right| left == right)
+}
+
+/// A number as real and imaginary part.
+type Number = (f64, f64);
+
+fn equal(left: &Value, right: &Value, close: fn(Number, Number) -> bool) -> bool {
     use Value::{Bytes, Complex, Dict, Float, FrozenSet, List, None, Set, Str, Tuple};
+    let same = |left: &Value, right: &Value| equal(left, right, close);
     match (left, right) {
         (None, None) => true,
         (Str(left), Str(right)) => left == right,
         (Bytes(left), Bytes(right)) => left == right,
-        (List(left), List(right)) | (Tuple(left), Tuple(right)) => same_items(left, right, answer),
+        (List(left), List(right)) | (Tuple(left), Tuple(right)) => same_items(left, right, same),
         (Set(left) | FrozenSet(left), Set(right) | FrozenSet(right)) => same_elements(left, right),
-        (Dict(left), Dict(right)) => same_entries(left, right),
+        (Dict(left), Dict(right)) => same_entries(left, right, same),
         (Complex(left_re, left_im), Complex(right_re, right_im)) => {
             close((*left_re, *left_im), (*right_re, *right_im))
         }
@@ -97,7 +112,11 @@ fn same_elements(left: &[Value], right: &[Value]) -> bool {
     matches!((keys(left), keys(right)), (Some(left), Some(right)) if left == right)
 }
 
-fn same_entries(left: &[(Value, Value)], right: &[(Value, Value)]) -> bool {
+fn same_entries(
+    left: &[(Value, Value)],
+    right: &[(Value, Value)],
+    same: impl Fn(&Value, &Value) -> bool,
+) -> bool {
     let mut by_key = BTreeMap::new();
     for (name, value) in right {
         match Key::of(name) {
@@ -107,8 +126,7 @@ fn same_entries(left: &[(Value, Value)], right: &[(Value, Value)]) -> bool {
     }
     left.len() == right.len()
         && left.iter().all(|(name, value)| {
-            Key::of(name)
-                .is_ok_and(|key| by_key.get(&key).is_some_and(|other| answer(value, other)))
+            Key::of(name).is_ok_and(|key| by_key.get(&key).is_some_and(|other| same(value, other)))
         })
 }
 
@@ -133,7 +151,7 @@ fn exact(value: &Value) -> Option<num_bigint::BigInt> {
     }
 }
 
-fn close(left: (f64, f64), right: (f64, f64)) -> bool {
+fn close(left: Number, right: Number) -> bool {
     if left == right {
         return true;
     }
@@ -199,6 +217,29 @@ mod tests {
             ("1.0", "1.00000001"),
         ] {
             assert!(!answers(left, right), "{left} {right}");
+        }
+    }
+
+    #[test]
+    fn python_forgives_nothing() {
+        let same = |left: &str, right: &str| {
+            python(&parse_literal(left).unwrap(), &parse_literal(right).unwrap())
+        };
+        for (left, right) in [
+            ("1", "1.0"),
+            ("[True, 2+0j]", "[1, 2.0]"),
+            ("{'a': 0.5, 'b': {1}}", "{'b': {1.0}, 'a': 0.5}"),
+        ] {
+            assert!(same(left, right) && same(right, left), "{left} {right}");
+        }
+        for (left, right) in [
+            ("0.1", "0.10000000000000002"),
+            ("[{'a': 0.3}]", "[{'a': 0.30000000000000004}]"),
+            ("1+2j", "1.0000000000000002+2j"),
+            ("nan", "nan"),
+            ("[1]", "(1,)"),
+        ] {
+            assert!(!same(left, right) && !same(right, left), "{left} {right}");
         }
     }
 

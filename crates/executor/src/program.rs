@@ -10,11 +10,13 @@ use ruff_python_ast::{ModModule, Stmt, StmtFunctionDef};
 use ruff_python_parser::parse_module;
 
 mod canonical;
+mod leading;
 mod names;
 mod policy;
 mod semantics;
 mod shape;
 
+pub use leading::leading;
 use names::Names;
 pub use policy::ImportPolicy;
 

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use toml::{Table, Value};
 
-use crate::profiles::{CODE, DEFAULT_MODEL, VARIED};
-use crate::{Profile, Result, RunError};
+use crate::profiles::{CODE, DEFAULT_MODEL, VARIED, is_nano};
+use crate::{NANO, Profile, Result, RunError};
 
 /// An engine by name, with its own options; the host checks them against the engine's schema.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -29,7 +29,7 @@ impl EngineChoice {
 }
 
 /// When a run is evaluated, and on what.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EvalConfig {
     /// The run is evaluated before its first step, after every so many, and after its last; 0 means never.
@@ -40,6 +40,20 @@ pub struct EvalConfig {
     /// The first and the last evaluation ask all tasks, those between only the part that has at most so many of each
     /// kind of a set; 0 means all of them.
     pub tasks_per_kind: usize,
+    /// Benchmarks beside the sets (`azr eval --help` names them), taken at every evaluation with one greedy answer to
+    /// each item. Nothing of them is kept out of training but what a set keeps out.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub suites: Vec<String>,
+    /// Folder with the benchmarks' data.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub data: Option<PathBuf>,
+    /// At most so many items of each benchmark, always the same; 0 means all.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub limit: usize,
+}
+
+fn is_zero(n: &usize) -> bool {
+    *n == 0
 }
 
 /// The complete configuration of a run.
@@ -93,6 +107,9 @@ impl RunConfig {
         for text in overrides {
             let (key, value) = parse_override(text)?;
             merge(&mut layer, nest(&key, value));
+        }
+        if layer.get("model").and_then(Value::as_str).is_some_and(is_nano) {
+            layer.insert("model".to_owned(), NANO.into());
         }
         let profile = match layer.get("profile").and_then(Value::as_str) {
             Some(name) => name.parse()?,
@@ -220,7 +237,7 @@ fn nest(path: &[String], value: Value) -> Table {
 }
 
 /// Lays `upper` over `lower`: tables merge, everything else is replaced.
-fn merge(lower: &mut Table, upper: Table) {
+pub fn merge(lower: &mut Table, upper: Table) {
     for (key, value) in upper {
         match (lower.get_mut(&key), value) {
             (Some(Value::Table(below)), Value::Table(above)) => merge(below, above),
@@ -291,7 +308,9 @@ mod tests {
         assert_eq!(sets(&["profile=paper"]).unwrap(), RunConfig::of_profile(Profile::Paper));
         assert!(sets(&["profile=pepper"]).is_err());
         assert_eq!(sets(&["model=some"]).unwrap().profile, Profile::Robust);
-        assert_eq!(sets(&["model=nano"]).unwrap(), RunConfig::of_profile(Profile::Nano));
+        for nano in ["model=nano", "model=azr-nano"] {
+            assert_eq!(sets(&[nano]).unwrap(), RunConfig::of_profile(Profile::Nano));
+        }
     }
 
     #[test]
@@ -314,6 +333,15 @@ mod tests {
         assert_eq!(config.hash().unwrap(), longer.hash().unwrap());
         assert_eq!(config.hash().unwrap(), overlapped.hash().unwrap());
         assert_ne!(config.hash().unwrap(), other.hash().unwrap());
+    }
+
+    #[test]
+    fn a_run_without_benchmarks_has_the_configuration_it_always_had() {
+        let text = sets(&[]).unwrap().to_toml().unwrap();
+        assert!(!text.contains("suites") && !text.contains("limit ="), "{text}");
+        let named = sets(&["eval.suites=['gsm8k']", "eval.data='data'", "eval.limit=9"]).unwrap();
+        assert_eq!((named.eval.suites.len(), named.eval.limit), (1, 9));
+        assert_eq!(RunConfig::from_toml(&named.to_toml().unwrap()).unwrap(), named);
     }
 
     #[test]

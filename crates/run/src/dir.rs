@@ -21,6 +21,7 @@ const STATE: &str = "state.json";
 const INPUTS: &str = "inputs.json";
 const TASKS: &str = "buffers/tasks.jsonl";
 const SEEDED: &str = "buffers/seeded";
+const CHECKPOINTS: &str = "checkpoints";
 const PLOT: &str = "learning.svg";
 
 /// What a checkpoint says beside weights and optimizer state. Randomness is counter-based, so the step is its position.
@@ -55,7 +56,7 @@ impl RunDir {
         if path.join(CONFIG).exists() {
             return Err(RunError::Exists { path: path.to_owned() });
         }
-        for folder in ["rollouts", "evaluations", "buffers", "checkpoints"] {
+        for folder in ["rollouts", "evaluations", "buffers", CHECKPOINTS] {
             let folder = path.join(folder);
             fs::create_dir_all(&folder).map_err(RunError::io("create", &folder))?;
         }
@@ -65,17 +66,16 @@ impl RunDir {
         Ok(run)
     }
 
+    /// Looks at a run, which may be going on: its configuration, and its newest checkpoint where there is one.
+    pub fn look(path: &Path) -> Result<(RunConfig, Option<(CheckpointState, PathBuf)>)> {
+        let config = read_config(path)?;
+        let newest = newest_checkpoint(path, &config.hash()?)?;
+        Ok((config, newest))
+    }
+
     /// Opens an existing run to go on with it, together with its saved configuration.
     pub fn open(path: &Path) -> Result<(Self, RunConfig)> {
-        let file = path.join(CONFIG);
-        let text = match fs::read_to_string(&file) {
-            Ok(text) => text,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                return Err(RunError::NotARun { path: path.to_owned() });
-            }
-            Err(e) => return Err(RunError::io("read", &file)(e)),
-        };
-        let config = RunConfig::from_toml(&text)?;
+        let config = read_config(path)?;
         let lock = lock(path)?;
         Ok((Self::with(path, &config, lock)?, config))
     }
@@ -170,6 +170,16 @@ impl RunDir {
         self.append_metrics(&MetricsLine { step: output.step, wall_time, metrics })
     }
 
+    /// Writes the answers of the evaluation after `step` to a benchmark, before the line of the step.
+    pub fn record_answers<T: Serialize>(
+        &self,
+        step: u64,
+        suite: &str,
+        answers: &[T],
+    ) -> Result<()> {
+        self.write_lines("evaluations", &format!("{}.{suite}", records_name(step)), answers)
+    }
+
     fn append_metrics(&self, line: &MetricsLine) -> Result<()> {
         self.metrics_log().append(std::slice::from_ref(line))?;
         self.append_event(line)
@@ -185,12 +195,16 @@ impl RunDir {
     }
 
     fn write_records(&self, folder: &str, step: u64, records: &[RolloutRecord]) -> Result<()> {
+        self.write_lines(folder, &records_name(step), records)
+    }
+
+    fn write_lines<T: Serialize>(&self, folder: &str, name: &str, records: &[T]) -> Result<()> {
         let mut lines = Vec::new();
         for record in records {
             serde_json::to_writer(&mut lines, record).map_err(|e| self.unwritable(folder, &e))?;
             lines.push(b'\n');
         }
-        write_file(&self.path.join(folder).join(format!("step_{step:06}.jsonl")), &lines)
+        write_file(&self.path.join(folder).join(format!("{name}.jsonl")), &lines)
     }
 
     /// Writes `report.md` and its plot, made from everything that was recorded so far; returns the report's path.
@@ -263,21 +277,7 @@ impl RunDir {
 
     /// The checkpoint that `latest` names, if there is one.
     pub fn latest_checkpoint(&self) -> Result<Option<(CheckpointState, PathBuf)>> {
-        let pointer = self.checkpoints().join("latest");
-        let name = match fs::read_to_string(&pointer) {
-            Ok(name) => name,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(RunError::io("read", &pointer)(e)),
-        };
-        let folder = self.checkpoints().join(name.trim());
-        let file = folder.join(STATE);
-        let text = fs::read(&file).map_err(RunError::io("read", &file))?;
-        let state: CheckpointState =
-            serde_json::from_slice(&text).map_err(|e| damaged(&file, e.to_string()))?;
-        if state.config_hash != self.config_hash {
-            return Err(damaged(&file, "it belongs to another configuration".to_owned()));
-        }
-        Ok(Some((state, folder)))
+        newest_checkpoint(&self.path, &self.config_hash)
     }
 
     /// Takes back everything after `state.step`, so that the steps that follow are written as if for the first time.
@@ -326,7 +326,7 @@ impl RunDir {
     }
 
     fn checkpoints(&self) -> PathBuf {
-        self.path.join("checkpoints")
+        self.path.join(CHECKPOINTS)
     }
 
     /// Steps of the checkpoint folders, ascending.
@@ -393,6 +393,38 @@ impl RunDir {
     }
 }
 
+fn read_config(path: &Path) -> Result<RunConfig> {
+    let file = path.join(CONFIG);
+    let text = match fs::read_to_string(&file) {
+        Ok(text) => text,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {
+            return Err(RunError::NotARun { path: path.to_owned() });
+        }
+        Err(e) => return Err(RunError::io("read", &file)(e)),
+    };
+    RunConfig::from_toml(&text)
+}
+
+/// The checkpoint of the run in `path` that `latest` names, if there is one.
+fn newest_checkpoint(path: &Path, config_hash: &str) -> Result<Option<(CheckpointState, PathBuf)>> {
+    let checkpoints = path.join(CHECKPOINTS);
+    let pointer = checkpoints.join("latest");
+    let name = match fs::read_to_string(&pointer) {
+        Ok(name) => name,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(RunError::io("read", &pointer)(e)),
+    };
+    let folder = checkpoints.join(name.trim());
+    let file = folder.join(STATE);
+    let text = fs::read(&file).map_err(RunError::io("read", &file))?;
+    let state: CheckpointState =
+        serde_json::from_slice(&text).map_err(|e| damaged(&file, e.to_string()))?;
+    if state.config_hash != config_hash {
+        return Err(damaged(&file, "it belongs to another configuration".to_owned()));
+    }
+    Ok(Some((state, folder)))
+}
+
 /// Takes the folder's lock for the life of the returned file; the kernel releases it even when the process is killed.
 fn lock(path: &Path) -> Result<File> {
     let file = path.join("lock");
@@ -408,9 +440,14 @@ fn damaged(path: &Path, message: String) -> RunError {
     RunError::Damaged { path: path.to_owned(), line: 0, message }
 }
 
-/// The step of `step_000012.jsonl`.
+fn records_name(step: u64) -> String {
+    format!("step_{step:06}")
+}
+
+/// The step of `step_000012.jsonl` and of `step_000012.gsm8k.jsonl`.
 fn records_step(path: &Path) -> Option<u64> {
-    path.file_name()?.to_str()?.strip_prefix("step_")?.strip_suffix(".jsonl")?.parse().ok()
+    let name = path.file_name()?.to_str()?.strip_suffix(".jsonl")?.strip_prefix("step_")?;
+    name.split('.').next()?.parse().ok()
 }
 
 #[cfg(test)]

@@ -14,11 +14,11 @@ mod profiles;
 mod report;
 mod tensorboard;
 
-pub use config::{EngineChoice, EvalConfig, RunConfig, sha256};
+pub use config::{EngineChoice, EvalConfig, RunConfig, merge, sha256};
 pub use dir::{CheckpointState, RunDir};
 pub use error::{Result, RunError};
 pub use log::{MetricsLine, parse_tasks};
 pub use plot::{Curve, Panel, svg};
-pub use profiles::{NANO, Profile};
+pub use profiles::{NANO, Profile, is_nano};
 pub use report::{Evaluations, SetSummary, duration, seconds};
 pub use tensorboard::EventWriter;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::path::Path;
 use std::str::FromStr;
 
 use azr_selfplay::SelfPlayConfig;
@@ -13,6 +14,14 @@ use crate::{EngineChoice, EvalConfig, Result, RunConfig, RunError};
 
 /// Name of the model that is built in, and of the profile that suits it.
 pub const NANO: &str = "nano";
+
+/// Its other name: what it is called outside of this program.
+const AZR_NANO: &str = "azr-nano";
+
+/// Whether `model` means the model that is built in. A path of that name comes first.
+pub fn is_nano(model: &str) -> bool {
+    [NANO, AZR_NANO].contains(&model) && !Path::new(model).exists()
+}
 
 /// The domain of a run that names none, and of the held-out sets that are built in.
 pub(crate) const CODE: &str = "code";
@@ -100,7 +109,7 @@ fn robust() -> RunConfig {
             learnability_samples: 4,
             ..SelfPlayConfig::robust()
         },
-        eval: EvalConfig { every: 10, sets: Vec::new(), tasks_per_kind: 0 },
+        eval: EvalConfig { every: 10, ..EvalConfig::default() },
         tokenizer: EngineChoice::named("hf"),
         backend: EngineChoice::named("cpu"),
         executor: EngineChoice::named("auto"),
@@ -180,6 +189,7 @@ fn nano() -> RunConfig {
             every: 10,
             sets: vec!["heldout".to_owned(), "cruxeval".to_owned()],
             tasks_per_kind: 50,
+            ..EvalConfig::default()
         },
         optimizer,
         domains: BTreeMap::from([(CODE.to_owned(), code), (MATH.to_owned(), math)]),

@@ -14,6 +14,9 @@ const SOLVE_RATE: &str = "/solve_rate_";
 /// Follows a set's name in metrics of the tasks that every evaluation asks.
 const PART: &str = "/part";
 
+const BENCHMARK: &str = "benchmark/";
+const SCORE: &str = "/pass_at_1";
+
 /// A held-out set at the first and the newest evaluation. Rates are 0 to 1, both of the same tasks.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SetSummary {
@@ -81,7 +84,7 @@ impl Evaluations {
 
 /// Seconds that seeding, steps and evaluations took, without what lay between sessions.
 pub fn seconds(lines: &[MetricsLine]) -> f64 {
-    let parts = ["time/step_s", "time/evaluate_s", "time/grade_evaluation_s"];
+    let parts = ["time/step_s", "time/evaluate_s", "time/grade_evaluation_s", "time/benchmark_s"];
     lines.iter().flat_map(|line| parts.iter().filter_map(|part| line.metrics.get(*part))).sum()
 }
 
@@ -109,6 +112,7 @@ pub(crate) fn markdown(
     }
     out.push_str("\n## Held-out tasks\n\n");
     evaluations(&mut out, lines);
+    benchmarks(&mut out, lines);
     let _ = writeln!(out, "\n![learning curves]({plot})\n\n## Training\n");
     training(&mut out, lines);
     out.push_str("\n## Alarms\n\n");
@@ -141,6 +145,13 @@ pub(crate) fn plot(lines: &[MetricsLine]) -> String {
         let mut curves = vec![percent("mean")];
         curves.extend(kinds.iter().map(|kind| percent(kind)));
         let (title, y_label) = (format!("held-out set {set}"), "solve rate (%)".to_owned());
+        panels.push(Panel { title, x_label: x_label(), y_label, curves });
+    }
+    let score =
+        |suite: &String| curve(suite, &|line| Some(100.0 * line.metrics.get(&score_name(suite))?));
+    let curves: Vec<Curve> = suites(lines).iter().map(score).collect();
+    if !curves.is_empty() {
+        let (title, y_label) = ("benchmarks".to_owned(), "pass@1 (%)".to_owned());
         panels.push(Panel { title, x_label: x_label(), y_label, curves });
     }
     let mut curves: Vec<Curve> = COLUMNS
@@ -226,6 +237,39 @@ fn evaluations(out: &mut String, lines: &[MetricsLine]) {
             table_of_set(out, lines, &part, "the same part of ", &set);
         }
     }
+}
+
+/// Score of each benchmark after each evaluation; nothing where none was taken.
+fn benchmarks(out: &mut String, lines: &[MetricsLine]) {
+    let suites = suites(lines);
+    if suites.is_empty() {
+        return;
+    }
+    out.push_str("\n## Benchmarks\n\n| pass@1 after step |");
+    suites.iter().for_each(|suite| out.extend([" ", &plain(suite), " |"]));
+    let _ = writeln!(out, "\n|{}", "---|".repeat(suites.len() + 1));
+    for line in lines {
+        let score = |suite: &String| line.metrics.get(&score_name(suite));
+        if suites.iter().any(|suite| score(suite).is_some()) {
+            let _ = write!(out, "| {} |", line.step);
+            for suite in &suites {
+                let cell = score(suite).map_or("–".to_owned(), |s| format!("{:.1} %", 100.0 * s));
+                let _ = write!(out, " {cell} |");
+            }
+            out.push('\n');
+        }
+    }
+}
+
+/// Names of the benchmarks: `benchmark/<suite>/pass_at_1`.
+fn suites(lines: &[MetricsLine]) -> BTreeSet<String> {
+    let names = lines.iter().flat_map(|line| line.metrics.keys());
+    let suite = |name: &String| Some(name.strip_prefix(BENCHMARK)?.strip_suffix(SCORE)?.to_owned());
+    names.filter_map(suite).collect()
+}
+
+fn score_name(suite: &str) -> String {
+    format!("{BENCHMARK}{suite}{SCORE}")
 }
 
 /// The evaluations whose metrics start with `prefix`, if there are any.

@@ -42,6 +42,7 @@ pub use heldout::HeldOutSet;
 pub use metrics::mean_of;
 pub use monitor::{Flag, flags};
 pub use observe::{Clock, Observer, Phase, Silent, WallClock};
+pub use prompts::encode_prompts;
 pub use record::{
     ChatMessage, Finish, PromptText, RolloutPhase, RolloutRecord, SafetyRecord, StepOutput,
 };

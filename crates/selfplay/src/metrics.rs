@@ -10,9 +10,10 @@ use crate::stage::{Rollout, Stage};
 use crate::{Buffers, Finish, Phase, Result, RolloutRecord};
 
 /// What the names of metrics and timings start with, beside those of held-out sets; `memory` is for who measures it.
-pub(crate) const GROUPS: [&str; 12] = [
+pub(crate) const GROUPS: [&str; 13] = [
     "alarm",
     "baseline",
+    "benchmark",
     "buffer",
     "estimate",
     "memory",

@@ -4,8 +4,12 @@ use azr_plugin::{ControlTokens, PolicyInfo, Prompt, PromptBody, Tokenizer};
 
 use crate::{Result, SelfPlayConfig, SelfPlayError};
 
-/// Token ids of each prompt. Text is encoded without control tokens, because it holds what the model wrote.
-pub(crate) fn encode(tokenizer: &dyn Tokenizer, prompts: &[Prompt]) -> Result<Vec<Vec<u32>>> {
+/// Token ids of each prompt, chats by the model's own template. Text is encoded without control tokens, because it holds
+/// what a model wrote.
+///
+/// # Errors
+/// The tokenizer failed or returned another number of encodings.
+pub fn encode_prompts(tokenizer: &dyn Tokenizer, prompts: &[Prompt]) -> Result<Vec<Vec<u32>>> {
     let (mut texts, mut chats) = (Vec::new(), Vec::new());
     for prompt in prompts {
         match &prompt.body {

@@ -7,7 +7,7 @@ use azr_plugin::{Domain, Prompt, Role, Task, UpdateBounds};
 
 use crate::channel::Channel;
 use crate::heldout::HeldOut;
-use crate::prompts::{encode, fits};
+use crate::prompts::{encode_prompts, fits};
 use crate::random::Place;
 use crate::{
     Clock, Engines, Observer, Phase, Result, RolloutPhase, RolloutRecord, SelfPlayConfig,
@@ -89,7 +89,7 @@ impl Stage<'_> {
     /// Tokens of each prompt, absent where it is too long.
     pub(crate) fn fitting(&self, prompts: &[Prompt]) -> Result<Vec<Option<Vec<u32>>>> {
         let policy = self.engines.policy.info();
-        let encoded = encode(self.engines.tokenizer.as_ref(), prompts)?;
+        let encoded = encode_prompts(self.engines.tokenizer.as_ref(), prompts)?;
         let keep = |(tokens, prompt): (Vec<u32>, &Prompt)| {
             fits(tokens.len(), prompt.max_new_tokens, self.config, &policy).then_some(tokens)
         };

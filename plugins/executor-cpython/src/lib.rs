@@ -37,9 +37,15 @@ pub enum Policy {
     /// Modules and names outside the allow-list are refused before a program runs.
     #[default]
     Strict,
-    /// Everything that is already loaded may be used; the process sandbox alone contains programs.
+    /// Everything that is already loaded may be used; the process sandbox alone contains programs. Besides what strict
+    /// programs may import, that is what ordinary programs do, such as `hashlib`, `random` and `sys`: benchmarks need it.
     Open,
 }
+
+/// What is loaded for [`Policy::Open`] besides the allowed modules; nothing can be loaded later. `datetime` has a clock
+/// that cannot be stopped.
+const OPEN_MODULES: [&str; 10] =
+    ["contextlib", "hashlib", "io", "os", "random", "struct", "sys", "time", "timeit", "types"];
 
 /// Options of [`CpythonExecutor`].
 #[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
@@ -81,7 +87,10 @@ impl Engine for CpythonExecutor {
     }
 
     fn create(options: CpythonOptions, _services: Services) -> Result<Self> {
-        let policy = ImportPolicy::default();
+        let mut policy = ImportPolicy::default();
+        if options.policy == Policy::Open {
+            policy.modules.extend(OPEN_MODULES.map(str::to_owned));
+        }
         let modules: Vec<&str> = policy.modules.iter().map(String::as_str).collect();
         // The first zygote shows what holds here; the others start when they are first needed.
         let (launch, first) =

@@ -39,6 +39,27 @@ fn save(run: &RunDir, step: u64) {
 }
 
 #[test]
+fn answers_to_benchmarks_are_taken_back_with_their_step() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut run = RunDir::create(folder.path(), &config()).unwrap();
+    run.record_seeds(&output(0), 7.0).unwrap();
+    for step in 1..=2 {
+        run.record_answers(step, "gsm8k", &[step]).unwrap();
+        run.record_step(&output(step), None, 7.0).unwrap();
+        save(&run, step);
+    }
+    let name = |step| folder.path().join(format!("evaluations/step_00000{step}.gsm8k.jsonl"));
+    assert_eq!(std::fs::read_to_string(name(2)).unwrap(), "2\n");
+    // Whoever only looks needs no lock.
+    let (looked, newest) = RunDir::look(folder.path()).unwrap();
+    assert_eq!((looked, newest.map(|(state, _)| state.step)), (config(), Some(2)));
+    let mut state = run.latest_checkpoint().unwrap().unwrap().0;
+    (state.step, state.n_tasks) = (1, 2);
+    run.rewind(&state).unwrap();
+    assert!(name(1).exists() && !name(2).exists());
+}
+
+#[test]
 fn a_step_is_recorded_and_can_be_taken_back() {
     let folder = tempfile::tempdir().unwrap();
     let mut run = RunDir::create(&folder.path().join("run"), &config()).unwrap();

@@ -57,6 +57,21 @@ fn a_summary_compares_the_same_tasks() {
 }
 
 #[test]
+fn benchmarks_have_a_table_and_a_curve_where_there_are_any() {
+    let config = RunConfig::of_profile(Profile::Robust);
+    let report = |lines: &[MetricsLine]| markdown("run", &config, lines, &[], "plot.svg").unwrap();
+    assert!(!report(&lines()).contains("Benchmarks") && !plot(&lines()).contains("benchmarks"));
+    let mut lines = lines();
+    lines[0].metrics.insert("benchmark/gsm8k/pass_at_1".into(), 0.125);
+    lines[2].metrics.insert("benchmark/gsm8k/pass_at_1".into(), 0.25);
+    lines[2].metrics.insert("benchmark/humaneval+/pass_at_1".into(), 0.5);
+    let table = "| pass@1 after step | gsm8k | humaneval+ |\n|---|---|---|\n\
+                 | 0 | 12.5 % | – |\n| 2 | 25.0 % | 50.0 % |\n";
+    assert!(report(&lines).contains(table), "{}", report(&lines));
+    assert!(plot(&lines).contains("benchmarks"));
+}
+
+#[test]
 fn a_report_has_the_evaluations_the_steps_and_the_alarms() {
     let config = RunConfig::of_profile(Profile::Robust);
     let alarm = Alarm { step: 2, name: "validity".into(), message: "only 3 % | are".into() };

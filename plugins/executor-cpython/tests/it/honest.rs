@@ -179,3 +179,13 @@ fn each_call_has_a_fresh_namespace() {
     );
     assert_eq!((&outcomes[0], &outcomes[2]), (&value("1"), &value("3")));
 }
+
+#[test]
+fn open_programs_find_what_ordinary_ones_import() {
+    let _turn = turn();
+    let program = "def f(x):\n    import hashlib, random, sys\n    return hashlib.md5(eval('x')).hexdigest()[:4]";
+    let [open, strict] = [Policy::Open, Policy::Strict]
+        .map(|policy| run_one(&executor(policy, 1), program, "b'a'", Purpose::Gold));
+    assert_eq!(open, value("'0cc1'"));
+    assert_eq!(strict, Outcome::Refused("import".to_owned()));
+}

@@ -107,16 +107,9 @@ pub(crate) fn summary(output: &StepOutput, steps: u64) -> String {
             learnability.map_or("-".to_owned(), fixed)
         ));
     }
-    let solved: Vec<String> = metrics
-        .iter()
-        .filter_map(|(name, &value)| {
-            let kind =
-                name.strip_prefix("solve/")?.strip_suffix("/accuracy")?.rsplit('/').next()?;
-            Some(format!("{} {}", kind.get(..3).unwrap_or(kind), percent(value)))
-        })
-        .collect();
+    let solved = solved(metrics);
     if !solved.is_empty() {
-        parts.push(format!("solved {}", solved.join(" ")));
+        parts.push(format!("solved {solved}"));
     }
     let rewards: Vec<f64> =
         ["propose/", "solve/"].iter().filter_map(|p| mean_of(metrics, p, "/reward_mean")).collect();
@@ -129,6 +122,23 @@ pub(crate) fn summary(output: &StepOutput, steps: u64) -> String {
     });
     parts.push(times(&output.timings));
     parts.join(" | ")
+}
+
+/// Accuracies by kind, and by domain where there are several.
+fn solved(metrics: &BTreeMap<String, f64>) -> String {
+    let mut domains: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for (name, &value) in metrics {
+        let channel = name.strip_prefix("solve/").and_then(|rest| rest.strip_suffix("/accuracy"));
+        if let Some((domain, kind)) = channel.and_then(|channel| channel.split_once('/')) {
+            let accuracy = format!("{} {}", kind.get(..3).unwrap_or(kind), percent(value));
+            domains.entry(domain).or_default().push(accuracy);
+        }
+    }
+    let is_one = domains.len() == 1;
+    let of_domain = |(domain, kinds): (&str, Vec<String>)| {
+        if is_one { kinds.join(" ") } else { format!("{domain} {}", kinds.join(" ")) }
+    };
+    domains.into_iter().map(of_domain).collect::<Vec<_>>().join(", ")
 }
 
 /// A held-out set's solve rate, or how it changed.
@@ -244,6 +254,18 @@ mod tests {
             "step 2/10 | valid 38 % learnability 0.12 | solved abd 0 % ded 25 % | reward -0.25 | grad 1.250 | \
              50.5 s (propose 12.0, update 30.0) | generate 312 tok/s | update 150 tok/s"
         );
+    }
+
+    #[test]
+    fn several_domains_are_told_apart() {
+        let metrics = [
+            ("solve/code/abduction/accuracy", 0.5),
+            ("solve/code/deduction/accuracy", 0.25),
+            ("solve/math/deduction/accuracy", 0.0),
+            ("solve/math/deduction/reward_mean", -0.5),
+        ];
+        let metrics = metrics.map(|(name, value)| (name.to_owned(), value)).into();
+        assert_eq!(solved(&metrics), "code abd 50 % ded 25 %, math ded 0 %");
     }
 
     #[test]

@@ -121,13 +121,13 @@ fn a_bad_plugin_fails_its_check() {
     expect_code(&mut w.azr(&["plugins", "check", &file]), 0);
     for (fault, line) in [
         ("panic", "panicked: it will not grade"),
-        ("hang", "timed out: it did not end within 3 s"),
+        ("hang", "timed out: it did not end within 20 s"),
         ("invalid-utf8", "is no UTF-8"),
         ("giant-output", "is no short word group"),
         ("nan-score", "which is not between 0 and 1"),
         ("no-key", "has no key"),
     ] {
-        let mut check = w.azr(&["plugins", "check", &file, "--timeout=3"]);
+        let mut check = w.azr(&["plugins", "check", &file, "--timeout=20"]);
         let table = stdout(&expect_code(check.env("AZR_BAD_PLUGIN", fault), 1));
         assert!(
             table.lines().any(|l| l.starts_with("FAILED") && l.contains(line)),
@@ -152,7 +152,6 @@ fn a_run_with_a_plugin_that_turns_bad_keeps_what_it_had() {
     let plugin = ["--plugin", file.as_str()];
     expect_code(w.train("run", &["--domain=bad", "--steps=1"]).args(plugin), 0);
     let before = w.metrics("run");
-    assert_eq!(before.len(), 1);
     for (fault, message) in [
         ("panic", "domain `bad` of plugin `azr-fixture-bad` panicked: it will not grade"),
         ("wrong-number", "domain `bad` of plugin `azr-fixture-bad` answered with"),
@@ -168,5 +167,6 @@ fn a_run_with_a_plugin_that_turns_bad_keeps_what_it_had() {
         assert_eq!(w.metrics("run"), before, "{fault}");
     }
     expect_code(&mut w.azr(&["train", "--resume=run", "--steps=2"]), 0);
-    assert_eq!(w.metrics("run").len(), 2);
+    let after = w.metrics("run");
+    assert_eq!((&after[..before.len()], after.len()), (&before[..], before.len() + 1));
 }

@@ -56,6 +56,9 @@ fn slow_examples_are_used_by_name_in_a_step_of_self_play() {
     let w = Workspace::new();
     let [regex, sql, custom] =
         ["azr_domain_regex", "azr_domain_sql", "azr_optimizer_custom"].map(plugin);
+    for file in [&regex, &sql, &custom] {
+        expect_code(&mut w.azr(&["plugins", "check", file]), 0);
+    }
     train(&w, "domains", &["--domain=regex,sql", "--plugin", &regex, "--plugin", &sql]);
     let seen = rollouts(&w, "domains");
     for domain in ["regex", "sql"] {
@@ -91,6 +94,8 @@ fn slow_new_plugins_of_every_kind_pass_their_tests_and_are_loaded() {
     let listing = stdout(&expect_code(&mut w.azr(&arguments), 0));
     for kind in kinds {
         assert!(listing.contains(&format!("\"new-{kind}\"")), "{listing}");
+        // The new executor keeps what another one answered, which has to run Python.
+        expect_code(&mut w.azr(&["plugins", "check", &plugin(&format!("new_{kind}"))]), 0);
     }
     let [domain, optimizer, executor, backend] =
         ["domain", "optimizer", "executor", "backend"].map(|kind| plugin(&format!("new_{kind}")));

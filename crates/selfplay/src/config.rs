@@ -148,7 +148,7 @@ impl SelfPlayConfig {
 
     /// The largest batch size that a kind of a domain can have.
     pub fn largest_batch_of(&self, domain: &str) -> usize {
-        let is_of = |key: &str| key == domain || key.split('/').next() == Some(domain);
+        let is_of = |key: &str| key.split('/').next() == Some(domain);
         let named = self.batch_sizes.iter().filter(|(key, _)| is_of(key)).map(|(_, size)| *size);
         let default = (!self.batch_sizes.contains_key(domain)).then_some(self.batch_size);
         named.chain(default).max().unwrap_or(self.batch_size)

@@ -11,6 +11,8 @@
 //! rows it reduces over, never on how many other rows there are. A device whose products come from a library that
 //! chooses by the number of rows keeps the first half alone, and says so to its tests. Every gradient output
 //! *accumulates* unless its documentation says otherwise.
+//!
+//! This file is longer than others: it is one trait, whose methods nobody could implement a part of, and its operands.
 
 use azr_plugin::LossSpec;
 
